@@ -1,5 +1,45 @@
 #!/bin/sh
-# Set-up, then a TypeScript program on the project's own Node 26.
+# Usage: sh scripts/run.sh FILE [ARGS]
+# Sets up what FILE needs, then runs it on the project's own Node 26 (the npm package "node"), whatever Node is on
+# the machine. Nothing is done, and nothing printed, when everything is in place. The set-up is scripts/setup.sh.
 set -eu
-cd "$(dirname "$0")/.."
-exec node_modules/node/bin/node "$@"
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
+file=${1:?Usage: sh scripts/run.sh FILE [ARGS]}
+shift
+. "$root/scripts/setup.sh"
+
+case $file in
+  e2e/demo/main.ts)
+    # Help is for everyone; everything else makes namespaces and loads eBPF.
+    case " $* " in
+      *' --help '* | *' -h '*) setup modules ;;
+      *) setup linux root modules packages bpffs ;;
+    esac
+    ;;
+  bench/main.ts)
+    setup linux root modules packages bench-packages bpffs
+    ;;
+  scripts/test.ts)
+    # Without root the kernel tests skip with a line of their own, so a developer's run needs no root.
+    if is_root; then setup linux modules packages test-packages bpffs; else setup linux modules; fi
+    ;;
+  cli/main.ts)
+    case ${1-} in
+      up | ztunnel)
+        case " $* " in
+          *' --help '* | *' -h '*) setup modules ;;
+          *) setup linux root modules packages bpffs ;;
+        esac
+        ;;
+      *) setup modules ;;
+    esac
+    ;;
+  *)
+    setup modules
+    ;;
+esac
+
+# The command line takes paths relative to the caller's directory; everything else belongs to the project.
+[ "$file" = cli/main.ts ] || cd "$root"
+exec "$root/node_modules/node/bin/node" "$root/$file" "$@"
