@@ -1,12 +1,31 @@
 import { defineConfig } from 'vitest/config';
 
-// Kernel tests share one cgroup root and fixed namespace names, so test files run one after the other there.
+const folders = '{mesh,bpf,ztunnel,controller,cli,e2e,scripts}';
+const limits = { testTimeout: 30_000, hookTimeout: 60_000, pool: 'forks' as const };
+
+// Kernel tests share one cgroup root, so their files run one after the other, after everything else.
 export default defineConfig({
   test: {
-    include: ['{mesh,bpf,ztunnel,controller,cli,e2e,scripts}/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
-    pool: 'forks',
-    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          ...limits,
+          name: 'unit',
+          include: [`${folders}/**/*.test.ts`],
+          exclude: ['**/*.root.test.ts'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          ...limits,
+          name: 'kernel',
+          include: [`${folders}/**/*.root.test.ts`],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });
