@@ -1,0 +1,98 @@
+// Bytes that a slow reader has not taken yet. Bounded twice: each queue by the flow-control window of its stream (the
+// owner's business), all queues of a worker together by one budget. Chunks are recycled.
+
+import { Slab } from './slab.ts';
+import { FAILED, type TcpStream } from './tcp-stream.ts';
+
+const chunkSize = 32 * 1024;
+const maxSpareChunks = 64;
+
+/** The memory all queues of one worker may hold. */
+export class BufferBudget {
+  readonly limit: number;
+  used = 0;
+  #spare: Slab[] = [];
+
+  /** @param limit bytes; at least one chunk (32 KiB). */
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  /** A chunk of 32 KiB, or undefined when the budget is spent. */
+  take(): Slab | undefined {
+    if (this.used + chunkSize > this.limit) return undefined;
+    this.used += chunkSize;
+    return this.#spare.pop() ?? new Slab(chunkSize);
+  }
+
+  give(chunk: Slab): void {
+    this.used -= chunkSize;
+    if (this.#spare.length < maxSpareChunks) this.#spare.push(chunk);
+  }
+}
+
+export class ByteQueue {
+  /** Bytes waiting. */
+  size = 0;
+  #budget: BufferBudget;
+  #chunks: Slab[] = [];
+  /** Offset of the first waiting byte in the first chunk. */
+  #head = 0;
+  /** Offset after the last byte in the last chunk. */
+  #tail = 0;
+
+  constructor(budget: BufferBudget) {
+    this.#budget = budget;
+  }
+
+  /** Copies `length` bytes; false when the budget is spent (what fitted stays queued, the owner gives up). */
+  push(slab: Slab, offset: number, length: number): boolean {
+    let from = offset;
+    let left = length;
+    while (left > 0) {
+      let chunk = this.#chunks.at(-1);
+      if (chunk === undefined || this.#tail === chunkSize) {
+        chunk = this.#budget.take();
+        if (chunk === undefined) return false;
+        this.#chunks.push(chunk);
+        this.#tail = 0;
+        if (this.#chunks.length === 1) this.#head = 0;
+      }
+      const count = Math.min(left, chunkSize - this.#tail);
+      slab.bytes.copy(chunk.bytes, this.#tail, from, from + count);
+      this.#tail += count;
+      this.size += count;
+      from += count;
+      left -= count;
+    }
+    return true;
+  }
+
+  /** Writes as much as `stream` takes. Returns the bytes written, or FAILED. */
+  drainTo(stream: TcpStream): number {
+    let written = 0;
+    for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
+      const end = this.#chunks.length === 1 ? this.#tail : chunkSize;
+      const count = stream.write(chunk, this.#head, end - this.#head);
+      if (count === FAILED) return FAILED;
+      written += count;
+      this.size -= count;
+      this.#head += count;
+      if (this.#head < end) return written;
+      this.#chunks.shift();
+      this.#head = 0;
+      this.#budget.give(chunk);
+    }
+    this.#tail = 0;
+    return written;
+  }
+
+  /** Gives everything back. */
+  clear(): void {
+    for (const chunk of this.#chunks) this.#budget.give(chunk);
+    this.#chunks = [];
+    this.size = 0;
+    this.#head = 0;
+    this.#tail = 0;
+  }
+}

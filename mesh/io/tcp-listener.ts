@@ -1,0 +1,92 @@
+// Accepts connections from a listening socket and hands their descriptors on. Accepting pauses when the process runs
+// out of descriptors or the owner says so, and resumes by itself: the kernel's queue holds the rest.
+
+import type { Timer } from '../runtime/clock.ts';
+import { IoError } from './io-error.ts';
+import * as libc from './libc.ts';
+import type { IoHandler, Reactor } from './reactor.ts';
+import { configureConnection } from './socket.ts';
+import {
+  decodeSockaddr,
+  resetSocklen,
+  type SocketAddress,
+  sockaddrAddress,
+  socklenAddress,
+} from './socket-address.ts';
+
+/** At most this many accepts in one turn of the loop, so that established connections are served in between. */
+const acceptsPerTurn = 64;
+const pauseMs = 50;
+
+export interface TcpListenerOptions {
+  /** Owns `fd` from here on. */
+  readonly onConnection: (fd: number, remote: SocketAddress) => void;
+  /** False pauses accepting for 50 ms: the bound on connections is reached. */
+  readonly admit?: () => boolean;
+  readonly onError?: (error: IoError) => void;
+}
+
+export class TcpListener implements IoHandler {
+  readonly fd: number;
+  #reactor: Reactor;
+  #options: TcpListenerOptions;
+  #pause: Timer | undefined;
+  #open = true;
+
+  /** Takes ownership of `fd`, a listening non-blocking socket. */
+  constructor(reactor: Reactor, fd: number, options: TcpListenerOptions) {
+    this.fd = fd;
+    this.#reactor = reactor;
+    this.#options = options;
+    reactor.registerListener(fd, this);
+  }
+
+  onReady(): void {
+    for (let i = 0; i < acceptsPerTurn && this.#open; i++) {
+      if (this.#options.admit?.() === false) return this.#pauseAccepting();
+      resetSocklen();
+      const fd = libc.accept4(
+        this.fd,
+        sockaddrAddress,
+        socklenAddress,
+        libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC,
+      );
+      if (fd < 0) return this.#acceptFailed(libc.errno());
+      const remote = decodeSockaddr();
+      configureConnection(fd);
+      this.#options.onConnection(fd, remote);
+    }
+  }
+
+  /** Stops accepting and closes the socket; connections already handed on live. Idempotent. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#pause?.cancel();
+    this.#reactor.unregister(this.fd);
+    libc.close(this.fd);
+  }
+
+  #acceptFailed(code: number): void {
+    const exhausted =
+      code === libc.EMFILE || code === libc.ENFILE || code === libc.ENOMEM || code === libc.ENOBUFS;
+    if (!exhausted) return; // EAGAIN: the queue is empty; others concern one connection that is already gone
+    this.#options.onError?.(
+      new IoError(
+        'out-of-descriptors',
+        `Accepting is paused: ${libc.describeErrno(code)}; raise the open file limit`,
+        {
+          errno: code,
+        },
+      ),
+    );
+    this.#pauseAccepting();
+  }
+
+  #pauseAccepting(): void {
+    this.#reactor.setListening(this.fd, false);
+    this.#pause = this.#reactor.after(pauseMs, () => {
+      if (this.#open) this.#reactor.setListening(this.fd, true);
+    });
+  }
+}

@@ -1,0 +1,66 @@
+// A connected TCP socket as a splice uses it: read into a slab, write from a slab, half-close, reset. Does not watch
+// itself on the loop; the owner registers `fd` and decides when to read.
+
+import * as libc from './libc.ts';
+import { resetAndClose } from './socket.ts';
+import type { Slab } from './slab.ts';
+
+/** Nothing to read now; an event will say when. */
+export const WOULD_BLOCK = -1;
+/** The connection is broken; `error` holds the errno. */
+export const FAILED = -2;
+
+export class TcpStream {
+  readonly fd: number;
+  /** errno of the call that returned FAILED. */
+  error = 0;
+  #open = true;
+
+  /** Takes ownership of `fd`, connected and non-blocking. */
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** Bytes read (1 to `length`), 0 at end of stream, WOULD_BLOCK or FAILED. */
+  read(slab: Slab, offset: number, length: number): number {
+    const count = libc.recv(this.fd, slab.address + offset, length, 0);
+    if (count >= 0) return count;
+    const code = libc.errno();
+    if (code === libc.EAGAIN || code === libc.EINTR) return WOULD_BLOCK;
+    this.error = code;
+    return FAILED;
+  }
+
+  /** Bytes taken by the kernel (0 to `length`) or FAILED. Fewer than `length`: an event says when there is room. */
+  write(slab: Slab, offset: number, length: number): number {
+    const count = libc.send(this.fd, slab.address + offset, length, libc.MSG_NOSIGNAL);
+    if (count >= 0) return count;
+    const code = libc.errno();
+    if (code === libc.EAGAIN || code === libc.EINTR) return 0;
+    this.error = code;
+    return FAILED;
+  }
+
+  /** Sends FIN after what was written; reading goes on. */
+  shutdownWrite(): void {
+    libc.shutdown(this.fd, libc.SHUT_WR);
+  }
+
+  /** Orderly close; idempotent. The owner unregisters first. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    libc.close(this.fd);
+  }
+
+  /** Close with a reset, so that the peer does not take the end for an orderly one; idempotent. */
+  reset(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    resetAndClose(this.fd);
+  }
+}

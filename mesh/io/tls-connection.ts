@@ -1,0 +1,269 @@
+// One mutually authenticated TLS connection on the loop, as transport of an HTTP/2 session. Handshake with a deadline,
+// identity check before a byte of user data moves either way, reading with read-ahead into one slab a thread, writing
+// through a ring, orderly end with close_notify. States: handshake -> open -> ending -> closed.
+
+import type { H2Transport } from '../h2/transport.ts';
+import type { Identity } from '../model/spiffe-id.ts';
+import type { Timer } from '../runtime/clock.ts';
+import { IoError } from './io-error.ts';
+import * as libc from './libc.ts';
+import * as openssl from './openssl.ts';
+import { takeErrorReason } from './openssl.ts';
+import { peerIdentities } from './peer-certificate.ts';
+import { type IoHandler, READABLE, type Reactor, type TurnTask, WRITABLE } from './reactor.ts';
+import { Slab } from './slab.ts';
+import type { TlsContext } from './tls-context.ts';
+import { readAheadBytes } from './tls-context.ts';
+import { BLOCKED, BROKEN, TlsRing } from './tls-ring.ts';
+
+/** What runs on the connection once it is up. */
+export interface TlsSink {
+  /** Bytes are valid only during the call. */
+  receive(slab: Slab, offset: number, length: number): void;
+  /** The ring ran empty after `room()` had been short. */
+  onTransportWritable(): void;
+  /** The connection is gone; `error` is undefined after an orderly end. Called once. */
+  transportClosed(error: IoError | undefined): void;
+}
+
+export interface TlsConnectionOptions {
+  /** Default 10,000 ms, from the constructor to the finished handshake. */
+  readonly handshakeTimeoutMs?: number;
+  /** The reason to refuse the peer, or undefined. Runs before any user data. */
+  readonly verifyPeer: (identities: readonly Identity[]) => string | undefined;
+  /** The handshake is done and the peer accepted: returns what runs on the connection. */
+  readonly onUp: (identities: readonly Identity[]) => TlsSink;
+  /** The handshake failed; no sink was made. */
+  readonly onFailed: (error: IoError) => void;
+}
+
+const ringBytes = 320 * 1024;
+/** Below this a writer is taken to be waiting for room. */
+const shortRoom = 16 * 1024;
+const readRoundsPerTurn = 4;
+const endTimeoutMs = 2_000;
+const plain = new Slab(readAheadBytes + 16_384);
+
+export class TlsConnection implements IoHandler, H2Transport, TurnTask {
+  readonly fd: number;
+  #reactor: Reactor;
+  #options: TlsConnectionOptions;
+  #ssl: number;
+  #ring = new TlsRing(ringBytes);
+  #state: 'handshake' | 'open' | 'ending' | 'closed' = 'handshake';
+  #sink: TlsSink | undefined;
+  #timer: Timer | undefined;
+  #blocked = false;
+  /** Somebody found too little room; told when the ring is empty again. */
+  #starved = false;
+  #flushing = false;
+
+  /** Takes ownership of `fd`, connected and non-blocking. The first callback comes from the loop, not from here. */
+  constructor(reactor: Reactor, fd: number, context: TlsContext, options: TlsConnectionOptions) {
+    this.fd = fd;
+    this.#reactor = reactor;
+    this.#options = options;
+    this.#ssl = openssl.SSL_new(context.pointer);
+    openssl.SSL_set_fd(this.#ssl, fd);
+    openssl.SSL_set0_wbio(this.#ssl, this.#ring.inner);
+    openssl.SSL_set_read_ahead(this.#ssl, 1);
+    if (context.role === 'server') openssl.SSL_set_accept_state(this.#ssl);
+    else openssl.SSL_set_connect_state(this.#ssl);
+    const timeoutMs = options.handshakeTimeoutMs ?? 10_000;
+    this.#timer = reactor.after(timeoutMs, () => this.#handshakeTimedOut(timeoutMs));
+    // Adding a connected socket reports it writable at once, which starts the handshake.
+    reactor.register(fd, this);
+  }
+
+  /** Name of the key exchange group of this connection, for example `X25519MLKEM768`; `''` before the handshake. */
+  groupName(): string {
+    if (this.#state === 'closed') return '';
+    const id = openssl.SSL_ctrl(this.#ssl, openssl.SSL_CTRL_GET_NEGOTIATED_GROUP, 0, 0);
+    return openssl.SSL_group_to_name(this.#ssl, id) ?? '';
+  }
+
+  onReady(events: number): void {
+    if (this.#state === 'closed') return;
+    if (this.#state === 'handshake') return this.#handshake();
+    if ((events & WRITABLE) !== 0 && (this.#blocked || this.#starved)) this.#onWritable();
+    if ((events & READABLE) !== 0) this.#read();
+  }
+
+  room(): number {
+    if (this.#state !== 'open') return 0;
+    const room = this.#ring.room();
+    if (room < shortRoom) this.#starved = true;
+    return room;
+  }
+
+  write(slab: Slab, offset: number, length: number): void {
+    if (this.#state !== 'open') return;
+    const count = openssl.SSL_write(this.#ssl, slab.address + offset, length);
+    if (count !== length) return this.#tlsFailed(`write ${length} bytes`, count);
+    this.#ring.wrote(length);
+  }
+
+  /** Sends at the end of the turn: the frames of many streams then share one send(). */
+  flush(): void {
+    if (this.#flushing || this.#blocked || this.#ring.empty) return;
+    this.#flushing = true;
+    this.#reactor.atTurnEnd(this);
+  }
+
+  onTurnEnd(): void {
+    this.#flushing = false;
+    if (this.#blocked || this.#ring.empty || this.#state === 'closed') return;
+    if (this.#send() && this.#starved) this.#reactor.defer(this);
+  }
+
+  end(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'ending';
+    openssl.SSL_shutdown(this.#ssl);
+    this.#ring.wroteControl();
+    this.#timer = this.#reactor.after(endTimeoutMs, () => this.#close(undefined));
+    if (!this.#blocked) this.#send();
+  }
+
+  destroy(): void {
+    this.#close(undefined);
+  }
+
+  #handshake(): void {
+    const result = openssl.SSL_do_handshake(this.#ssl);
+    this.#ring.wroteControl();
+    const code = result === 1 ? 0 : openssl.SSL_get_error(this.#ssl, result);
+    const failed =
+      code !== 0 && code !== openssl.SSL_ERROR_WANT_READ && code !== openssl.SSL_ERROR_WANT_WRITE;
+    // Read the reason before the alert is flushed: sending may touch the error queue.
+    const reason = failed ? this.#handshakeReason() : '';
+    if (this.#ring.flush(this.fd) === BLOCKED) this.#blocked = true;
+    if (failed) return this.#handshakeFailed('tls-handshake-failed', reason);
+    if (result === 1) this.#up();
+  }
+
+  #up(): void {
+    const identities = peerIdentities(this.#ssl);
+    const refusal = this.#options.verifyPeer(identities);
+    if (refusal !== undefined) return this.#handshakeFailed('tls-identity-rejected', refusal);
+    this.#timer?.cancel();
+    this.#state = 'open';
+    this.#sink = this.#options.onUp(identities);
+    this.flush();
+    this.#read();
+  }
+
+  #onWritable(): void {
+    this.#blocked = false;
+    if (!this.#send()) return;
+    if (this.#state === 'open') {
+      this.#starved = false;
+      this.#sink?.onTransportWritable();
+      this.flush();
+    }
+  }
+
+  /** True when the ring is empty. */
+  #send(): boolean {
+    const outcome = this.#ring.flush(this.fd);
+    if (outcome === BLOCKED) {
+      this.#blocked = true;
+      return false;
+    }
+    if (outcome === BROKEN) {
+      this.#close(brokenBy(this.#ring.error));
+      return false;
+    }
+    if (this.#state === 'ending') libc.shutdown(this.fd, libc.SHUT_WR);
+    return true;
+  }
+
+  #read(): void {
+    for (let round = 0; round < readRoundsPerTurn; round++) {
+      let filled = 0;
+      let more = true;
+      while (filled < readAheadBytes) {
+        const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
+        if (count <= 0) {
+          more = false;
+          if (filled > 0 && this.#state === 'open') this.#sink?.receive(plain, 0, filled);
+          if (this.#readEnded(count)) return;
+          break;
+        }
+        filled += count;
+      }
+      if (!more) return;
+      if (this.#state === 'open') this.#sink?.receive(plain, 0, filled);
+      if (this.#closed()) return;
+    }
+    this.#reactor.defer(this);
+  }
+
+  // A method, so that the compiler does not take an earlier check of #state for still true after a callback.
+  #closed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** True when the connection ended. */
+  #readEnded(result: number): boolean {
+    if (this.#closed()) return true;
+    const code = openssl.SSL_get_error(this.#ssl, result);
+    if (code === openssl.SSL_ERROR_WANT_READ || code === openssl.SSL_ERROR_WANT_WRITE) return false;
+    if (code === openssl.SSL_ERROR_ZERO_RETURN) {
+      this.#close(undefined);
+    } else if (code === openssl.SSL_ERROR_SYSCALL) {
+      const errno = libc.errno();
+      this.#close(brokenBy(errno === 0 ? libc.ECONNRESET : errno));
+    } else {
+      const reason = takeErrorReason();
+      this.#close(
+        new IoError('tls-failed', `TLS connection broke: ${reason === '' ? 'protocol error' : reason}`),
+      );
+    }
+    return true;
+  }
+
+  #tlsFailed(what: string, result: number): void {
+    const code = openssl.SSL_get_error(this.#ssl, result);
+    this.#close(new IoError('tls-failed', `Could not ${what} to TLS: ${takeErrorReason()} (${code})`));
+  }
+
+  #handshakeReason(): string {
+    const verified = openssl.SSL_get_verify_result(this.#ssl);
+    const reason = takeErrorReason();
+    if (verified !== openssl.X509_V_OK)
+      return `peer certificate: ${openssl.X509_verify_cert_error_string(verified)}`;
+    return reason === '' ? 'the peer closed the connection' : reason;
+  }
+
+  #handshakeTimedOut(timeoutMs: number): void {
+    this.#handshakeFailed('tls-handshake-timeout', `not finished in ${timeoutMs} ms`);
+  }
+
+  #handshakeFailed(
+    code: 'tls-handshake-failed' | 'tls-handshake-timeout' | 'tls-identity-rejected',
+    reason: string,
+  ): void {
+    if (this.#closed()) return;
+    this.#close(undefined);
+    this.#options.onFailed(new IoError(code, `TLS handshake failed: ${reason}`));
+  }
+
+  #close(error: IoError | undefined): void {
+    if (this.#closed()) return;
+    this.#state = 'closed';
+    this.#timer?.cancel();
+    this.#reactor.unregister(this.fd);
+    openssl.SSL_free(this.#ssl);
+    this.#ring.free();
+    libc.close(this.fd);
+    openssl.ERR_clear_error();
+    const sink = this.#sink;
+    this.#sink = undefined;
+    sink?.transportClosed(error);
+  }
+}
+
+function brokenBy(code: number): IoError {
+  return new IoError('connection-reset', `Connection broke: ${libc.describeErrno(code)}`, { errno: code });
+}
