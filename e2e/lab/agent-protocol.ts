@@ -1,0 +1,82 @@
+// The messages between a program that owns a lab and the agent inside one of its namespaces: what the agent can be
+// asked to do, and what comes back. An agent acts as an ordinary application there; it knows nothing of the mesh.
+
+export interface Target {
+  /** An address or a name, resolved inside the namespace. */
+  readonly host: string;
+  readonly port: number;
+  /** Restrict name resolution to one family. */
+  readonly family?: 4 | 6;
+}
+
+export interface HttpRequest extends Target {
+  readonly path: string;
+  readonly method?: string;
+  readonly body?: string;
+  readonly timeoutMs?: number;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+export interface LoadRequest extends Target {
+  /** What each connection does: small HTTP requests on kept connections, one HTTP request a connection, 64-byte echo
+   * round trips on kept connections, or as many bytes as fit. */
+  readonly kind: 'requests' | 'connections' | 'round-trips' | 'bulk';
+  readonly concurrency: number;
+  /** Ends by itself after this time; without it at `stopLoad`. */
+  readonly durationMs?: number;
+}
+
+export interface LoadReport {
+  /** Requests, connections or round trips that succeeded. */
+  readonly succeeded: number;
+  readonly failed: number;
+  /** Distinct error codes of the failures, with how often. */
+  readonly errors: Readonly<Record<string, number>>;
+  /** How often each server (the `pod` field of its answer) answered. */
+  readonly servers: Readonly<Record<string, number>>;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Microseconds. */
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** How a held connection stands. */
+export interface ConnectionState {
+  readonly open: boolean;
+  /** `end` for a FIN, or an error code such as ECONNRESET; present when closed. */
+  readonly reason?: string;
+}
+
+/** Every operation with its argument and result; all arguments and results are plain JSON. */
+export interface AgentOperations {
+  http(request: HttpRequest): HttpAnswer;
+  resolve(name: string): readonly string[];
+  open(request: Target & { readonly id: string }): { readonly localAddress: string };
+  exchange(request: { readonly id: string; readonly text: string }): string;
+  state(id: string): ConnectionState;
+  awaitClose(request: { readonly id: string; readonly timeoutMs: number }): ConnectionState;
+  close(id: string): null;
+  load(request: LoadRequest): LoadReport;
+  startLoad(request: LoadRequest & { readonly id: string }): null;
+  loadProgress(id: string): { readonly succeeded: number; readonly failed: number };
+  stopLoad(id: string): LoadReport;
+}
+
+export type AgentOperation = keyof AgentOperations;
+export type ArgumentOf<K extends AgentOperation> = Parameters<AgentOperations[K]>[0];
+export type ResultOf<K extends AgentOperation> = ReturnType<AgentOperations[K]>;
+
+export interface AgentCall {
+  readonly sequence: number;
+  readonly operation: AgentOperation;
+  readonly argument: unknown;
+}
+
+export type AgentReply =
+  | { readonly sequence: number; readonly result: unknown }
+  | { readonly sequence: number; readonly error: { readonly code: string; readonly message: string } };
