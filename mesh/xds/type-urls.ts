@@ -1,0 +1,23 @@
+// The resource types on a discovery stream, and the order in which a change of several types is sent.
+
+export const addressType = 'type.googleapis.com/istio.workload.Address';
+export const authorizationType = 'type.googleapis.com/istio.security.Authorization';
+export const meshConfigType = 'type.googleapis.com/weft.v1.MeshConfig';
+export const nodePodType = 'type.googleapis.com/weft.v1.NodePod';
+
+/** Types every node tunnel asks for; an istiod knows these and no others. */
+export const istioTypes = [addressType, authorizationType] as const;
+
+/** Types that only a Weft controller serves. */
+export const weftTypes = [meshConfigType, nodePodType] as const;
+
+export type XdsType = (typeof istioTypes)[number] | (typeof weftTypes)[number];
+
+/**
+ * Response header of a Weft controller. A client subscribes to weftTypes only after it saw this header, so an istiod
+ * never meets a type it does not know.
+ */
+export const weftHeader = 'x-weft-xds';
+
+/** A policy before the workload that names it, a workload before the pod that is captured because of it. */
+export const pushOrder: readonly string[] = [meshConfigType, authorizationType, addressType, nodePodType];

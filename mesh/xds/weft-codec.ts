@@ -1,0 +1,59 @@
+// Resources of our own types: weft.v1.MeshConfig (one, named "mesh") and weft.v1.NodePod (named by the pod's uid).
+
+import { create } from '@bufbuild/protobuf';
+import type { Any } from '@bufbuild/protobuf/wkt';
+import { ipToBytes } from '../model/ip-address.ts';
+import { defaultMeshConfig, type MeshConfig } from '../model/mesh-config.ts';
+import type { NodePod } from '../model/node-pod.ts';
+import type { WorkloadUid } from '../model/workload.ts';
+import { decode, decodeEnum, decodeIp, encodeEnum, requireText } from './decode-field.ts';
+import { MeshConfigSchema, NodePodSchema } from './gen/weft/v1/weft_pb.ts';
+import { type Decoded, type EncodedResource, encodeResource } from './resource.ts';
+
+/** Name of the only MeshConfig resource. */
+export const meshConfigName = 'mesh';
+
+// Position 0 is the unset value: the built-in default applies.
+const mtlsModes = [defaultMeshConfig.mtls, 'permissive', 'strict'] as const;
+const unknownDestinations = [defaultMeshConfig.unknownDestinations, 'allow', 'deny'] as const;
+const accessLogs = [defaultMeshConfig.accessLog, 'all', 'failures', 'off'] as const;
+
+export function encodeMeshConfig(config: MeshConfig): EncodedResource {
+  const message = create(MeshConfigSchema, {
+    trustDomain: config.trustDomain,
+    mtls: encodeEnum(mtlsModes, config.mtls),
+    unknownDestinations: encodeEnum(unknownDestinations, config.unknownDestinations),
+    accessLog: encodeEnum(accessLogs, config.accessLog),
+  });
+  return encodeResource(MeshConfigSchema, message, { name: meshConfigName });
+}
+
+/** Never throws; the reason names the field. */
+export function decodeMeshConfig(any: Any): Decoded<MeshConfig> {
+  return decode(MeshConfigSchema, any, (wire) => ({
+    trustDomain: wire.trustDomain || defaultMeshConfig.trustDomain,
+    mtls: decodeEnum(mtlsModes, wire.mtls, 'mtls'),
+    unknownDestinations: decodeEnum(unknownDestinations, wire.unknownDestinations, 'unknown_destinations'),
+    accessLog: decodeEnum(accessLogs, wire.accessLog, 'access_log'),
+  }));
+}
+
+export function encodeNodePod(pod: NodePod): EncodedResource {
+  const message = create(NodePodSchema, { ...pod, addresses: pod.addresses.map(ipToBytes) });
+  return encodeResource(NodePodSchema, message, { name: pod.uid });
+}
+
+/** Never throws; the reason names the field. No part of an identity has a default here: our controller knows them all. */
+export function decodeNodePod(any: Any): Decoded<NodePod> {
+  return decode(NodePodSchema, any, (wire) => ({
+    uid: requireText(wire.uid, 'uid') as WorkloadUid,
+    name: requireText(wire.name, 'name'),
+    namespace: requireText(wire.namespace, 'namespace'),
+    serviceAccount: requireText(wire.serviceAccount, 'service_account'),
+    trustDomain: requireText(wire.trustDomain, 'trust_domain'),
+    node: wire.node,
+    addresses: wire.addresses.map((bytes, i) => decodeIp(bytes, `addresses[${i}]`)),
+    netns: requireText(wire.netns, 'netns'),
+    enrolled: wire.enrolled,
+  }));
+}
