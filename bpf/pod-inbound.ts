@@ -1,0 +1,57 @@
+// Inbound capture of one pod: loads the sk_lookup program with the pod's own maps and attaches it to the pod's network
+// namespace. The maps are filled before the program is attached, so that it never drops for want of a listener.
+
+import { systemError } from './bpf-error.ts';
+import { attachOrReplace, objectId } from './bpf-link.ts';
+import { BpfMap } from './bpf-map.ts';
+import { BpfObject } from './bpf-object.ts';
+import { BPF_SK_LOOKUP } from './libbpf.ts';
+import { encodeInboundConfig, type InboundConfig, inboundConfigSize, listenerSlots } from './map-layout.ts';
+
+export interface InboundCapture extends InboundConfig {
+  readonly hboneListeners: readonly number[];
+  readonly plaintextListeners: readonly number[];
+}
+
+export interface InboundLink {
+  readonly fd: number;
+  readonly programId: number;
+}
+
+/**
+ * Attaches, or replaces what is pinned at `pinPath`. The listening sockets stay the caller's; when one closes it leaves
+ * the program's map by itself. @throws BpfError load-failed, attach-failed, map-failed, pin-failed
+ */
+export function attachInbound(
+  netnsFd: number,
+  capture: InboundCapture,
+  options: { readonly pinPath: string | undefined },
+): InboundLink {
+  using object = BpfObject.load('inbound');
+  const config = new BpfMap('config', object.mapFd('config'), { key: 4, value: inboundConfigSize });
+  config.set(new Uint8Array(4), encodeInboundConfig(capture));
+  const listeners = new BpfMap('listeners', object.mapFd('listeners'), { key: 4, value: 8 });
+  fill(listeners, 0, capture.hboneListeners);
+  fill(listeners, listenerSlots, capture.plaintextListeners);
+  const programFd = object.programFd('weft_inbound');
+  const fd = attachOrReplace({
+    programFd,
+    targetFd: netnsFd,
+    attachType: BPF_SK_LOOKUP,
+    hook: 'sk_lookup',
+    pinPath: options.pinPath,
+  });
+  const programId = objectId(programFd);
+  if (programId === 0) throw systemError('attach-failed', 'Could not identify the inbound program', 0);
+  return { fd, programId };
+}
+
+function fill(listeners: BpfMap, first: number, fds: readonly number[]): void {
+  const key = Buffer.alloc(4);
+  const value = Buffer.alloc(8);
+  for (const [i, fd] of fds.entries()) {
+    key.writeUInt32LE(first + i);
+    value.writeBigUInt64LE(BigInt(fd));
+    listeners.set(key, value);
+  }
+}

@@ -1,0 +1,229 @@
+// The node tunnel's traffic redirect: which pods are captured, and the kernel programs that do it. Outbound capture is
+// one set of programs at the cgroup root; inbound capture is one program a pod. With a pin directory capture outlives
+// the process: an enrolled pod whose proxy is away is refused, never sent in plaintext.
+
+import { closeSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { openNetns, withNetnsFd } from '../mesh/io/netns.ts';
+import { BpfError } from './bpf-error.ts';
+import { endLink, linkProgramId, openPinned } from './bpf-link.ts';
+import { BpfMap } from './bpf-map.ts';
+import { cgroupRoot } from './cgroup-root.ts';
+import type { FlowMapFds } from './flow-maps.ts';
+import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, podSize } from './map-layout.ts';
+import { OutboundPrograms } from './outbound-programs.ts';
+import { openPinDirectory, type PinDirectory, removePinnedInstance } from './pin-directory.ts';
+import { currentNetnsCookie, type PodCapture, validateCapture } from './pod-capture.ts';
+import { attachInbound, type InboundLink } from './pod-inbound.ts';
+
+export interface RedirectOptions {
+  /** Root of the cgroup2 tree the pods are in. Default: the mount in /proc/self/mountinfo. */
+  readonly cgroupPath?: string;
+  /** A directory on bpffs, for example `/sys/fs/bpf/weft/node-1`. Absent: capture ends with the process (tests). */
+  readonly pinDir?: string;
+}
+
+export interface CapturedPod {
+  readonly uid: string;
+  readonly netnsCookie: bigint;
+  /** True: attached by this Redirect. False: left by an earlier process, not attached again yet. */
+  readonly attached: boolean;
+}
+
+interface Attachment extends InboundLink {
+  readonly cookie: bigint;
+}
+
+const defaultHbonePort = 15008;
+/** Size of the `pods` map in redirect.bpf.c. */
+const maxPods = 4096;
+
+export class Redirect {
+  #outbound: OutboundPrograms;
+  #pins: PinDirectory | undefined;
+  #pods: BpfMap;
+  #attached = new Map<string, Attachment>();
+  #open = true;
+
+  /**
+   * Loads the programs and attaches them at the cgroup root; no pod is captured by that. With `pinDir` it takes over
+   * an instance pinned there: its pods stay captured, and each attach() then puts the new listeners in.
+   * @throws BpfError libbpf-missing, not-permitted, no-cgroup2, no-bpffs, load-failed, attach-failed, incompatible-pins
+   */
+  static open(options: RedirectOptions): Redirect {
+    const cgroupPath = options.cgroupPath ?? cgroupRoot();
+    const pins = options.pinDir === undefined ? undefined : openPinDirectory(options.pinDir);
+    return new Redirect(OutboundPrograms.attach(cgroupPath, pins), pins);
+  }
+
+  /** Ends capture of every pod of the instance pinned at `pinDir` and removes its pins, whoever made them. */
+  static removeInstance(pinDir: string): void {
+    removePinnedInstance(pinDir);
+  }
+
+  private constructor(outbound: OutboundPrograms, pins: PinDirectory | undefined) {
+    this.#outbound = outbound;
+    this.#pins = pins;
+    this.#pods = new BpfMap('pods', outbound.mapFd('pods'), { key: podKeySize, value: podSize });
+  }
+
+  /** For `new FlowMaps(fds)` in any thread of this process; valid until close(). */
+  get fds(): FlowMapFds {
+    this.#assertOpen();
+    return { sockets: this.#outbound.mapFd('sockets') };
+  }
+
+  /**
+   * Captures a pod: inbound first, then outbound; if either fails nothing has changed. Calling it again for a captured
+   * pod puts new listeners in atomically. Connections that exist already are left alone.
+   * @throws BpfError invalid-capture, load-failed, attach-failed, map-failed, pin-failed @throws NetnsError not-found
+   */
+  attach(podUid: string, capture: PodCapture): { readonly netnsCookie: bigint } {
+    this.#assertOpen();
+    const netns = openNetns(capture.netnsPath);
+    try {
+      const cookie = withNetnsFd(netns, currentNetnsCookie);
+      validateCapture(podUid, capture, cookie);
+      const entry = encodePod(podEntry(podUid, capture));
+      const before = this.#pods.get(cookieKey(cookie)) !== undefined;
+      const link = this.#attachInbound(netns, cookie, capture);
+      try {
+        this.#pods.set(cookieKey(cookie), entry);
+      } catch (error) {
+        if (before) closeSync(link.fd);
+        else endLink(link.fd, this.#pins?.inbound(cookie));
+        throw error;
+      }
+      this.#replaceAttachment(podUid, { ...link, cookie });
+      withNetnsFd(netns, allowPortReuse);
+      return { netnsCookie: cookie };
+    } finally {
+      closeSync(netns);
+    }
+  }
+
+  /**
+   * Ends capture of a pod, also one that an earlier process attached; no error if it is not captured. Established
+   * connections live on. Does nothing to a pod that a newer process has taken over.
+   */
+  detach(podUid: string): void {
+    this.#assertOpen();
+    const own = this.#attached.get(podUid);
+    this.#attached.delete(podUid);
+    if (own !== undefined) {
+      this.#end(own);
+      return;
+    }
+    for (const { uid, netnsCookie } of this.listPods()) {
+      if (uid === podUid) this.#endInherited(netnsCookie);
+    }
+  }
+
+  /** Every pod this instance captures, those of an earlier process included: detach those that are gone by now. */
+  listPods(): readonly CapturedPod[] {
+    this.#assertOpen();
+    const pods: CapturedPod[] = [];
+    for (const key of this.#pods.keys(maxPods)) {
+      const value = this.#pods.get(key);
+      if (value === undefined) continue;
+      const { uid } = decodePod(value);
+      const netnsCookie = key.readBigUInt64LE();
+      pods.push({ uid, netnsCookie, attached: this.#attached.get(uid)?.cookie === netnsCookie });
+    }
+    return pods;
+  }
+
+  /**
+   * With `keepPins` capture goes on without this process (nothing to keep if there is no pin directory); without, it
+   * ends for every pod, unless a newer process has taken the instance over. Idempotent.
+   */
+  close(options: { readonly keepPins: boolean }): void {
+    if (!this.#open) return;
+    const remove = !options.keepPins && !this.#outbound.replaced;
+    this.#open = false;
+    for (const { fd } of this.#attached.values()) closeSync(fd);
+    this.#attached.clear();
+    if (!remove) return this.#outbound.close();
+    this.#outbound.detach();
+    if (this.#pins !== undefined) removePinnedInstance(this.#pins.root);
+  }
+
+  /** Fails closed: keeps the pins. */
+  [Symbol.dispose](): void {
+    this.close({ keepPins: true });
+  }
+
+  #attachInbound(netns: number, cookie: bigint, capture: PodCapture): InboundLink {
+    return attachInbound(
+      netns,
+      {
+        ownAddresses: capture.addresses,
+        hbonePort: capture.hbonePort ?? defaultHbonePort,
+        ...(capture.dnsPort === undefined ? {} : { dnsPort: capture.dnsPort }),
+        hboneListeners: capture.hboneListeners,
+        plaintextListeners: capture.plaintextListeners,
+      },
+      { pinPath: this.#pins?.inbound(cookie) },
+    );
+  }
+
+  /** The same uid may come back in a new namespace: the old one's capture ends once the new one's is there. */
+  #replaceAttachment(podUid: string, attachment: Attachment): void {
+    const previous = this.#attached.get(podUid);
+    this.#attached.set(podUid, attachment);
+    if (previous === undefined) {
+      for (const pod of this.listPods()) {
+        if (pod.uid === podUid && !pod.attached) this.#endInherited(pod.netnsCookie);
+      }
+    } else if (previous.cookie === attachment.cookie) closeSync(previous.fd);
+    else this.#end(previous);
+  }
+
+  #end({ cookie, fd, programId }: Attachment): void {
+    const takenOver = linkProgramId(fd) !== programId;
+    if (takenOver) {
+      closeSync(fd);
+      return;
+    }
+    this.#pods.delete(cookieKey(cookie));
+    endLink(fd, this.#pins?.inbound(cookie));
+  }
+
+  #endInherited(cookie: bigint): void {
+    this.#pods.delete(cookieKey(cookie));
+    const path = this.#pins?.inbound(cookie);
+    if (path !== undefined && existsSync(path)) endLink(openPinned(path), path);
+  }
+
+  #assertOpen(): void {
+    if (!this.#open) throw new BpfError('closed', 'Could not use the redirect: it is closed');
+  }
+}
+
+function podEntry(uid: string, capture: PodCapture): PodEntry {
+  return {
+    uid,
+    ...firstOfEachFamily(capture.addresses),
+    outboundPort: capture.outboundPort,
+    ...(capture.dnsPort === undefined ? {} : { dnsPort: capture.dnsPort }),
+  };
+}
+
+function cookieKey(cookie: bigint): Buffer {
+  const key = Buffer.alloc(podKeySize);
+  key.writeBigUInt64LE(cookie);
+  return key;
+}
+
+/**
+ * All captured connections of a pod go to one address and port, so connections in TIME_WAIT hold its source ports: at
+ * the default (2: reuse them over loopback addresses only) a pod that closes first gets about 470 connections a second.
+ * 1 reuses them after a second; RFC 6191 timestamps make that safe. An operator's 0 is respected.
+ */
+function allowPortReuse(): void {
+  const path = '/proc/sys/net/ipv4/tcp_tw_reuse';
+  try {
+    if (readFileSync(path, 'utf8').trim() === '2') writeFileSync(path, '1');
+  } catch {
+    // Read-only /proc/sys: capture works all the same, with the lower bound.
+  }
+}
