@@ -1,0 +1,229 @@
+// The certificate service: istio.v1.auth.IstioCertificateService/CreateCertificate (WIRE 4). Decides who may have which
+// identity: the token says which node calls, and a node may ask only for service accounts of pods that run on it now.
+// Each request ends in exactly one log line and one count.
+
+import {
+  type handleUnaryCall,
+  type sendUnaryData,
+  type Server,
+  type ServerUnaryCall,
+  status,
+} from '@grpc/grpc-js';
+import { formatSpiffeId, type Identity, parseSpiffeId } from '../../mesh/model/spiffe-id.ts';
+import type { Logger } from '../../mesh/runtime/logger.ts';
+import {
+  certificateResponse,
+  certificateServiceDefinition,
+  impersonatedIdentityKey,
+} from '../../mesh/tls/certificate-service-definition.ts';
+import type {
+  IstioCertificateRequest,
+  IstioCertificateResponse,
+} from '../../mesh/xds/gen/istio/v1/auth/ca_pb.ts';
+import { CaError, type CaErrorCode } from '../ca/ca-error.ts';
+import type { CertificateAuthority } from '../ca/certificate-authority.ts';
+import type { AuthenticationFailureCode, Authenticator, Caller } from './join-tokens.ts';
+
+/** Which pods run where, as the controller knows it now. */
+export interface PodsOnNode {
+  hasServiceAccount(node: string, identity: Identity): boolean;
+  /** True as soon as `hasServiceAccount` is, false after `timeoutMs`. Must not reject. */
+  waitFor(node: string, identity: Identity, timeoutMs: number): Promise<boolean>;
+}
+
+export type CertificateRequestResult =
+  | 'issued'
+  | 'identity-missing'
+  | 'identity-malformed'
+  | 'identity-not-on-node'
+  | 'too-many-requests'
+  | 'cancelled'
+  | 'internal'
+  | AuthenticationFailureCode
+  | CaErrorCode;
+
+/** A prom-client Counter with the label `result` fits. */
+export interface CertificateRequestCounter {
+  inc(labels: { readonly result: CertificateRequestResult }): void;
+}
+
+export interface CertificateServiceOptions {
+  readonly authority: CertificateAuthority;
+  readonly authenticator: Authenticator;
+  readonly pods: PodsOnNode;
+  readonly logger: Logger;
+  readonly counter: CertificateRequestCounter;
+  /** How long a request waits for a pod that the controller has not heard of yet, in ms; default 2,000. */
+  readonly podWaitMs?: number;
+  /** Requests of one node under way at once; default 64. A node tunnel has 8. */
+  readonly maxParallelPerNode?: number;
+}
+
+interface Refusal {
+  readonly result: CertificateRequestResult;
+  readonly status: status;
+  /** For the log. */
+  readonly message: string;
+  /** For the caller: nothing of our inside, nothing to who has not shown who it is. */
+  readonly told: string;
+}
+
+type Outcome =
+  | {
+      readonly ok: true;
+      readonly entries: readonly string[];
+      readonly serial: string;
+      readonly notAfter: number;
+    }
+  | ({ readonly ok: false } & Refusal);
+
+type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
+
+/** What is known of a request when it is logged. */
+interface Subject {
+  peer: string;
+  caller?: Caller;
+  identity?: string;
+}
+
+const invalidArgument = new Set<CaErrorCode>([
+  'csr-too-large',
+  'csr-malformed',
+  'csr-signature-invalid',
+  'csr-key-unsupported',
+  'csr-key-weak',
+  'identity-invalid',
+]);
+
+const internalDetails = "Internal error; the controller's log has the reason";
+
+/** Adds the service to a server; tokens travel in its metadata, so the server must speak TLS. */
+export function addCertificateService(server: Server, options: CertificateServiceOptions): void {
+  const service = new CertificateService(options);
+  const createCertificate: handleUnaryCall<IstioCertificateRequest, IstioCertificateResponse> = (
+    call,
+    callback,
+  ) => void service.createCertificate(call, callback);
+  server.addService(certificateServiceDefinition, { createCertificate });
+}
+
+class CertificateService {
+  readonly #options: CertificateServiceOptions;
+  readonly #podWaitMs: number;
+  readonly #maxParallelPerNode: number;
+  readonly #underWay = new Map<string, number>();
+
+  constructor(options: CertificateServiceOptions) {
+    this.#options = options;
+    this.#podWaitMs = options.podWaitMs ?? 2000;
+    this.#maxParallelPerNode = options.maxParallelPerNode ?? 64;
+  }
+
+  /** Never rejects. */
+  async createCertificate(call: Call, callback: sendUnaryData<IstioCertificateResponse>): Promise<void> {
+    const subject: Subject = { peer: call.getPeer() };
+    const outcome = await this.#outcome(call, subject).catch(internal);
+    this.#report(subject, outcome);
+    if (outcome.ok) callback(null, certificateResponse(outcome.entries));
+    else callback({ code: outcome.status, details: outcome.told });
+  }
+
+  async #outcome(call: Call, subject: Subject): Promise<Outcome> {
+    const [authorization] = call.metadata.get('authorization');
+    const authentication = await this.#options.authenticator.authenticate(authorization?.toString());
+    if (!authentication.ok) {
+      const { code, reason } = authentication;
+      return refuse(code, status.UNAUTHENTICATED, reason, `Join token refused: ${code}`);
+    }
+    const { caller } = authentication;
+    subject.caller = caller;
+    return await this.#limited(caller.node, () => this.#issue(call, caller, subject));
+  }
+
+  async #limited(node: string, run: () => Promise<Outcome>): Promise<Outcome> {
+    const underWay = this.#underWay.get(node) ?? 0;
+    if (underWay >= this.#maxParallelPerNode) {
+      const message = `Node "${node}" has ${underWay} certificate requests under way; ask again later`;
+      return refuse('too-many-requests', status.RESOURCE_EXHAUSTED, message);
+    }
+    this.#underWay.set(node, underWay + 1);
+    try {
+      return await run();
+    } finally {
+      const left = (this.#underWay.get(node) ?? 1) - 1;
+      if (left === 0) this.#underWay.delete(node);
+      else this.#underWay.set(node, left);
+    }
+  }
+
+  async #issue(call: Call, caller: Caller, subject: Subject): Promise<Outcome> {
+    const { csr, validityDuration, metadata } = call.request;
+    const asked = metadata?.[impersonatedIdentityKey];
+    if (asked === undefined) {
+      const message = `Node "${caller.node}" has no identity of its own; name one in the metadata "${impersonatedIdentityKey}"`;
+      return refuse('identity-missing', status.INVALID_ARGUMENT, message);
+    }
+    const identity = typeof asked === 'string' ? parseSpiffeId(asked) : undefined;
+    if (identity === undefined) {
+      const message = `Metadata "${impersonatedIdentityKey}" is not a SPIFFE ID of a service account`;
+      return refuse('identity-malformed', status.INVALID_ARGUMENT, message);
+    }
+    subject.identity = formatSpiffeId(identity);
+    if (!(await this.#isOnNode(caller.node, identity))) {
+      const message = `Node "${caller.node}" may not have a certificate of "${subject.identity}": no pod with this service account runs on it`;
+      return refuse('identity-not-on-node', status.PERMISSION_DENIED, message);
+    }
+    if (call.cancelled) return refuse('cancelled', status.CANCELLED, 'Caller is gone');
+    return await this.#sign(csr, identity, Number(validityDuration));
+  }
+
+  async #isOnNode(node: string, identity: Identity): Promise<boolean> {
+    const { pods } = this.#options;
+    if (pods.hasServiceAccount(node, identity)) return true;
+    await pods.waitFor(node, identity, this.#podWaitMs);
+    return pods.hasServiceAccount(node, identity);
+  }
+
+  async #sign(csr: string, identity: Identity, lifeSeconds: number): Promise<Outcome> {
+    try {
+      const { entries, serial, notAfter } = await this.#options.authority.sign(csr, {
+        identity,
+        lifeSeconds,
+      });
+      return { ok: true, entries, serial, notAfter };
+    } catch (error) {
+      if (!(error instanceof CaError)) throw error;
+      if (error.code === 'csr-identity-mismatch') {
+        return refuse(error.code, status.PERMISSION_DENIED, error.message);
+      }
+      if (invalidArgument.has(error.code)) return refuse(error.code, status.INVALID_ARGUMENT, error.message);
+      return refuse(error.code, status.INTERNAL, error.message, internalDetails);
+    }
+  }
+
+  #report(subject: Subject, outcome: Outcome): void {
+    const { logger, counter } = this.#options;
+    const { peer, caller, identity } = subject;
+    const fields = { peer, node: caller?.node, token: caller?.tokenId, identity };
+    if (outcome.ok) {
+      const { serial, notAfter } = outcome;
+      counter.inc({ result: 'issued' });
+      logger.info({ ...fields, serial, notAfter: new Date(notAfter).toISOString() }, 'certificate issued');
+    } else {
+      counter.inc({ result: outcome.result });
+      logger.warn({ ...fields, code: outcome.result, reason: outcome.message }, 'certificate refused');
+    }
+  }
+}
+
+function refuse(result: CertificateRequestResult, code: status, message: string, told = message): Outcome {
+  return { ok: false, result, status: code, message, told };
+}
+
+function internal(error: unknown): Outcome {
+  return refuse(
+    'internal',
+    status.INTERNAL,
+    `Internal error: ${error instanceof Error ? error.message : error}`,
+  );
+}
