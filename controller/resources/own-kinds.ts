@@ -1,0 +1,137 @@
+// The objects of group weft.dev/v1alpha1 as TypeScript sees them after validation against manifests/crds and after
+// its defaults were applied. The CRDs are the source of truth; these are their shapes, field for field.
+
+import type { ObjectMeta } from './object-meta.ts';
+
+type List = readonly string[];
+
+interface WorkloadSelector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+}
+
+export interface TargetRef {
+  readonly group: string;
+  readonly kind: string;
+  readonly name: string;
+}
+
+export interface AuthorizationSource {
+  readonly principals?: List;
+  readonly notPrincipals?: List;
+  readonly namespaces?: List;
+  readonly notNamespaces?: List;
+  readonly ipBlocks?: List;
+  readonly notIpBlocks?: List;
+  readonly serviceAccounts?: List;
+  readonly notServiceAccounts?: List;
+}
+
+export interface AuthorizationOperation {
+  readonly ports?: readonly (number | string)[];
+  readonly notPorts?: readonly (number | string)[];
+}
+
+export interface AuthorizationCondition {
+  readonly key: 'source.ip' | 'source.namespace' | 'source.principal' | 'destination.ip' | 'destination.port';
+  readonly values?: List;
+  readonly notValues?: List;
+}
+
+export interface AuthorizationRule {
+  readonly name?: string;
+  readonly from?: readonly { readonly source: AuthorizationSource }[];
+  readonly to?: readonly { readonly operation: AuthorizationOperation }[];
+  readonly when?: readonly AuthorizationCondition[];
+}
+
+export interface AuthorizationPolicyObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly selector?: WorkloadSelector;
+    readonly targetRefs?: readonly TargetRef[];
+    readonly action: 'ALLOW' | 'DENY' | 'AUDIT';
+    readonly dryRun: boolean;
+    readonly rules?: readonly AuthorizationRule[];
+  };
+}
+
+export type PeerMode = 'STRICT' | 'PERMISSIVE' | 'UNSET';
+
+export interface PeerAuthenticationObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly selector?: WorkloadSelector;
+    readonly mtls: { readonly mode: PeerMode };
+    readonly portLevelMtls?: Readonly<Record<string, { readonly mode: PeerMode }>>;
+  };
+}
+
+export interface TrafficPolicyObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly targetRefs: readonly TargetRef[];
+    readonly connectTimeout?: string;
+    readonly idleTimeout?: string;
+    readonly maxConnections?: number;
+    readonly dialAttempts?: number;
+    readonly balancing?: 'PeakEWMA' | 'LeastConnections' | 'RoundRobin' | 'WeightedRandom';
+    readonly locality?: {
+      readonly mode: 'Failover' | 'Strict';
+      readonly scopes: readonly ('Region' | 'Zone' | 'Subzone' | 'Node' | 'Cluster' | 'Network')[];
+    };
+    readonly outlierDetection?: {
+      readonly consecutiveFailures: number;
+      readonly baseEjection: string;
+      readonly maxEjection: string;
+      readonly maxEjectionPercent: number;
+    };
+  };
+}
+
+/** What WorkloadEntry and the endpoints of a ServiceEntry share. */
+export interface EndpointSpec {
+  readonly address: string;
+  readonly ports?: Readonly<Record<string, number>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly serviceAccount?: string;
+  readonly locality?: string;
+  readonly weight: number;
+  readonly network?: string;
+}
+
+export interface WorkloadEntryObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: EndpointSpec;
+}
+
+export interface ServiceEntryPort {
+  readonly number: number;
+  readonly name?: string;
+  readonly protocol: 'TCP' | 'TLS' | 'HTTP' | 'HTTP2' | 'HTTPS' | 'GRPC';
+  readonly targetPort?: number;
+}
+
+export interface ServiceEntryObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly hosts: List;
+    readonly addresses?: List;
+    readonly ports: readonly ServiceEntryPort[];
+    readonly location: 'MESH_EXTERNAL' | 'MESH_INTERNAL';
+    readonly resolution: 'NONE' | 'STATIC' | 'DNS';
+    readonly endpoints?: readonly EndpointSpec[];
+    readonly workloadSelector?: { readonly labels: Readonly<Record<string, string>> };
+    readonly subjectAltNames?: List;
+    readonly exportTo?: readonly ('*' | '.')[];
+  };
+}
+
+export interface MeshConfigObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly trustDomain?: string;
+    readonly mtls: { readonly mode: 'STRICT' | 'PERMISSIVE' };
+    readonly unknownDestinations: 'ALLOW' | 'DENY';
+    readonly accessLog: 'ALL' | 'FAILURES' | 'OFF';
+  };
+}

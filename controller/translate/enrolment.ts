@@ -1,0 +1,25 @@
+// Whether a pod is part of the mesh: its own label, then its namespace's; Weft's label before Istio's alias.
+// Only `ambient` enrols; any other value of a pod's label keeps it out, whatever the namespace says.
+
+import type { Labels } from './selectors.ts';
+
+const modeLabel = 'weft.dev/mode';
+const aliasLabel = 'istio.io/dataplane-mode';
+
+export function isEnrolled(podLabels: Labels, namespaceLabels: Labels): boolean {
+  return (modeOf(podLabels) ?? modeOf(namespaceLabels)) === 'ambient';
+}
+
+/** The value written on one object, or undefined if it says nothing. */
+export function modeOf(labels: Labels): string | undefined {
+  if (Object.hasOwn(labels, modeLabel)) return labels[modeLabel];
+  return Object.hasOwn(labels, aliasLabel) ? labels[aliasLabel] : undefined;
+}
+
+/** A value that is neither `ambient` nor `none`, for a status; Istio also knows `sidecar`, which enrols nothing here. */
+export function unknownMode(labels: Labels): { readonly label: string; readonly value: string } | undefined {
+  const label = Object.hasOwn(labels, modeLabel) ? modeLabel : aliasLabel;
+  const value = modeOf(labels);
+  if (value === undefined || value === 'ambient' || value === 'none') return undefined;
+  return label === aliasLabel && value === 'sidecar' ? undefined : { label, value };
+}

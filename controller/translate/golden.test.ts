@@ -1,0 +1,63 @@
+// Golden tests: each testdata/NAME.in.yaml is parsed and translated, and the problems, model and statuses are compared
+// with NAME.out.yaml. UPDATE_GOLDEN=1 rewrites the outputs, to be read in review.
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { buildResources } from '../resources/resources.ts';
+import { parseManifest } from '../source/parse-manifest.ts';
+import { formatFieldPath, formatProblem } from '../source/problem.ts';
+import { translate } from './translate.ts';
+
+const testdata = fileURLToPath(new URL('./testdata/', import.meta.url));
+const update = process.env['UPDATE_GOLDEN'] === '1';
+
+describe('translate()', () => {
+  const names = readdirSync(testdata)
+    .filter((file) => file.endsWith('.in.yaml'))
+    .map((file) => file.slice(0, -'.in.yaml'.length));
+
+  it('has golden cases', () => expect(names.length).toBeGreaterThanOrEqual(20));
+
+  it.each(names)('turns %s.in.yaml into its golden output', (name) => {
+    const text = readFileSync(`${testdata}${name}.in.yaml`, 'utf8');
+    const output = render(text, name);
+    const goldenPath = `${testdata}${name}.out.yaml`;
+    if (update) writeFileSync(goldenPath, output);
+    expect(output).toBe(readFileSync(goldenPath, 'utf8'));
+  });
+});
+
+/** A first line `# options: {...}` in the input replaces translate's options. */
+function render(text: string, name: string): string {
+  const line = /^# options: (.*)$/m.exec(text);
+  const options = line === null ? { standalone: true } : (JSON.parse(line[1] as string) as object);
+  const { objects, problems } = parseManifest(text, `${name}.in.yaml`);
+  const resources = buildResources(objects.map(({ typed }) => typed));
+  const { model, statuses } = translate(resources, { clusterId: 'Kubernetes', ...options });
+  const conditions = statuses.map(({ kind, namespace, name, conditions }) => ({
+    object: `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`,
+    conditions: conditions.map(
+      ({ type, status, reason, message, field }) =>
+        `${type}=${status} ${reason}${field === undefined ? '' : ` ${formatFieldPath(field)}`}: ${message}`,
+    ),
+  }));
+  const shown = { problems: problems.map(formatProblem), model: plain(model), statuses: conditions };
+  return stringify(shown, { lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+/** Maps to objects; empty lists, empty maps and empty texts are left out, so that what matters stays readable. */
+function plain(value: unknown): unknown {
+  if (value instanceof Map) return plain(Object.fromEntries(value));
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value)
+    .map(([key, inner]) => [key, plain(inner)] as const)
+    .filter(([key, inner]) => inner !== '' && (key === 'matches' || key === 'clauses' || !isEmpty(inner)));
+  return Object.fromEntries(entries);
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}

@@ -1,0 +1,210 @@
+// Pods to workloads, and (standalone) to the pods a node captures. A pod that ended or has no address is no
+// workload; two pods never share an address or a network namespace, because either would mix up identities.
+
+import { type IpAddress, parseIpAddress } from '../../mesh/model/ip-address.ts';
+import type { NodePod } from '../../mesh/model/node-pod.ts';
+import type { Locality, WorkloadUid } from '../../mesh/model/workload.ts';
+import type { Pod } from '../resources/core-kinds.ts';
+import type { Resources } from '../resources/resources.ts';
+import { workloadNames } from './canonical-name.ts';
+import { isEnrolled, unknownMode } from './enrolment.ts';
+import { byPrecedence } from './precedence.ts';
+import type { Labels } from './selectors.ts';
+import type { StatusCollector } from './statuses.ts';
+import type { WorkloadDraft } from './workload-draft.ts';
+
+const netnsAnnotation = 'weft.dev/netns';
+const addressesAnnotation = 'weft.dev/addresses';
+
+export interface PodsContext {
+  readonly resources: Resources;
+  readonly statuses: StatusCollector;
+  readonly clusterId: string;
+  readonly trustDomain: string;
+  /** Only manifests that the machine's owner wrote may name addresses and network namespaces of pods. */
+  readonly standalone: boolean;
+}
+
+export interface TranslatedPods {
+  readonly drafts: readonly WorkloadDraft[];
+  readonly nodePods: readonly NodePod[];
+}
+
+export function translatePods(context: PodsContext): TranslatedPods {
+  const addressOwners = new Map<IpAddress, string>();
+  const netnsOwners = new Map<string, string>();
+  const drafts: WorkloadDraft[] = [];
+  const nodePods: NodePod[] = [];
+  for (const pod of byPrecedence(context.resources.Pod.values())) {
+    if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
+    reportUnknownMode(context, pod);
+    const addresses = claimAddresses(context, pod, addressOwners);
+    if (addresses.length === 0) continue;
+    const draft = makeDraft(context, pod, addresses);
+    drafts.push(draft);
+    const nodePod = context.standalone ? makeNodePod(context, { pod, draft, netnsOwners }) : undefined;
+    if (nodePod !== undefined) nodePods.push(nodePod);
+  }
+  return { drafts, nodePods };
+}
+
+function makeDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress[]): WorkloadDraft {
+  const { metadata, spec } = pod;
+  const { namespace, name, labels } = metadata;
+  // Pods on the host's network share its addresses and cannot be told apart there, so they are never captured.
+  const hbone = !spec.hostNetwork && isEnrolled(labels, namespaceLabels(context, namespace));
+  return {
+    metadata,
+    labels,
+    namedPorts: containerPorts(pod),
+    portNames: 'target',
+    services: new Map(),
+    policies: new Set(),
+    base: {
+      uid: `${context.clusterId}//Pod/${namespace}/${name}` as WorkloadUid,
+      name,
+      namespace,
+      network: '',
+      addresses,
+      hostname: '',
+      trustDomain: context.trustDomain,
+      serviceAccount: spec.serviceAccountName,
+      tunnelProtocol: hbone ? 'hbone' : 'none',
+      node: spec.nodeName,
+      ...workloadNames(metadata),
+      clusterId: context.clusterId,
+      health: isReady(pod) ? 'healthy' : 'unhealthy',
+      networkMode: spec.hostNetwork ? 'host-network' : 'standard',
+      capacity: 1,
+      locality: localityOf(context, pod),
+    },
+  };
+}
+
+function namespaceLabels(context: PodsContext, namespace: string): Labels {
+  return context.resources.Namespace.get(namespace)?.metadata.labels ?? {};
+}
+
+/** A manifest without a status describes a pod that is simply there; otherwise the Ready condition decides. */
+function isReady({ metadata, status }: Pod): boolean {
+  if (metadata.deleting) return false;
+  if (status === undefined || (status.phase === undefined && status.conditions.length === 0)) return true;
+  return status.conditions.some((condition) => condition.type === 'Ready' && condition.status === 'True');
+}
+
+/** TCP ports by name; the first container that names one wins, as in Kubernetes. */
+function containerPorts({ spec }: Pod): ReadonlyMap<string, number> {
+  const ports = new Map<string, number>();
+  const sidecars = spec.initContainers.filter((container) => container.restartPolicy === 'Always');
+  for (const { name, containerPort, protocol } of [...spec.containers, ...sidecars].flatMap(
+    ({ ports }) => ports,
+  )) {
+    if (name !== '' && protocol === 'TCP' && !ports.has(name)) ports.set(name, containerPort);
+  }
+  return ports;
+}
+
+function localityOf(context: PodsContext, { metadata, spec }: Pod): Locality {
+  const node = context.resources.Node.get(spec.nodeName)?.metadata.labels ?? {};
+  const label = (key: string) => node[key] ?? metadata.labels[key] ?? '';
+  return {
+    region: label('topology.kubernetes.io/region'),
+    zone: label('topology.kubernetes.io/zone'),
+    subzone: label('topology.istio.io/subzone'),
+  };
+}
+
+/** The pod's addresses that no older pod has. Pods on the host's network share theirs and claim nothing. */
+function claimAddresses(
+  context: PodsContext,
+  pod: Pod,
+  owners: Map<IpAddress, string>,
+): readonly IpAddress[] {
+  const { metadata, spec } = pod;
+  const key = `${metadata.namespace}/${metadata.name}`;
+  const addresses: IpAddress[] = [];
+  const written = writtenAddresses(context, pod);
+  for (const text of written) {
+    const address = parseIpAddress(text.trim());
+    if (address === undefined) {
+      const message = `"${text}" is not an IP address`;
+      context.statuses.reject('Pod', metadata, { reason: 'InvalidAddress', message });
+    } else if (spec.hostNetwork) addresses.push(address);
+    else if (!owners.has(address)) {
+      owners.set(address, key);
+      addresses.push(address);
+    } else if (owners.get(address) !== key) {
+      const message = `Address ${address} already belongs to Pod ${owners.get(address)}`;
+      context.statuses.conflict('Pod', metadata, { reason: 'AddressInUse', message });
+    }
+  }
+  if (written.length === 0 && context.standalone) {
+    const message = `The pod has no address: set status.podIPs or the annotation ${addressesAnnotation}`;
+    context.statuses.reject('Pod', metadata, { reason: 'NoAddress', message });
+  }
+  return addresses;
+}
+
+function writtenAddresses(context: PodsContext, { metadata, status }: Pod): readonly string[] {
+  const annotation = context.standalone ? metadata.annotations[addressesAnnotation] : undefined;
+  if (annotation !== undefined) return annotation.split(',');
+  const addresses = (status?.podIPs ?? []).map(({ ip }) => ip);
+  if (addresses.length === 0 && status?.podIP) addresses.push(status.podIP);
+  return addresses;
+}
+
+function makeNodePod(
+  context: PodsContext,
+  { pod, draft, netnsOwners }: { pod: Pod; draft: WorkloadDraft; netnsOwners: Map<string, string> },
+): NodePod | undefined {
+  const { metadata, spec } = pod;
+  const enrolled = draft.base.tunnelProtocol === 'hbone';
+  const annotation = metadata.annotations[netnsAnnotation];
+  if (spec.nodeName === '' || annotation === undefined) {
+    if (enrolled && spec.nodeName !== '') {
+      const message = `Not captured: the annotation ${netnsAnnotation} does not name its network namespace`;
+      context.statuses.reject('Pod', metadata, { reason: 'NoNetworkNamespace', message });
+    }
+    return undefined;
+  }
+  const netns = netnsPath(annotation);
+  if (netns === undefined) {
+    const message = `Not captured: the annotation ${netnsAnnotation} "${annotation}" is neither a name nor an absolute path`;
+    context.statuses.reject('Pod', metadata, { reason: 'InvalidNetworkNamespace', message });
+    return undefined;
+  }
+  const place = `${spec.nodeName} ${netns}`;
+  const owner = netnsOwners.get(place);
+  if (owner !== undefined) {
+    const message = `Not captured: network namespace "${netns}" already belongs to Pod ${owner}`;
+    context.statuses.conflict('Pod', metadata, { reason: 'NetworkNamespaceInUse', message });
+    return undefined;
+  }
+  netnsOwners.set(place, `${metadata.namespace}/${metadata.name}`);
+  const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = draft.base;
+  return { uid, name, namespace, serviceAccount, trustDomain, node, addresses, netns, enrolled };
+}
+
+/** A bare name is one of iproute2's (`ip netns add NAME`). */
+function netnsPath(annotation: string): string | undefined {
+  if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$/.test(annotation)) return `/run/netns/${annotation}`;
+  const absolute =
+    annotation.startsWith('/') && !annotation.split('/').includes('..') && !annotation.includes('\0');
+  return absolute && annotation.length <= 4096 ? annotation : undefined;
+}
+
+function reportUnknownMode(context: PodsContext, { metadata, spec }: Pod): void {
+  const unknown = unknownMode(metadata.labels);
+  if (unknown !== undefined) {
+    const message = `Label ${unknown.label}: "${unknown.value}" is neither "ambient" nor "none", so the pod is not in the mesh`;
+    context.statuses.reject('Pod', metadata, {
+      reason: 'UnknownMode',
+      message,
+      field: ['metadata', 'labels', unknown.label],
+    });
+  }
+  if (spec.hostNetwork && isEnrolled(metadata.labels, {})) {
+    const message = 'Not captured: the pod uses the network of its node, which mesh pods cannot';
+    context.statuses.reject('Pod', metadata, { reason: 'HostNetwork', message });
+  }
+}

@@ -1,0 +1,103 @@
+// Resources to the model and the statuses to write: pure, total and sorted. The same resources always give the same
+// result, no object makes it throw, and a malformed one costs nobody but itself.
+
+import type { AuthorizationPolicy } from '../../mesh/model/authorization.ts';
+import { defaultMeshConfig } from '../../mesh/model/mesh-config.ts';
+import type { Model } from '../../mesh/model/model.ts';
+import type { Resources } from '../resources/resources.ts';
+import { translateAuthorizationPolicies } from './authorization-policies.ts';
+import { joinEndpointSlices, joinSelectedWorkloads } from './endpoints.ts';
+import { unknownMode } from './enrolment.ts';
+import { translateWorkloadEntries } from './external-workloads.ts';
+import { translateMeshConfig } from './mesh-config.ts';
+import { translatePeerAuthentications } from './peer-authentications.ts';
+import { translatePods } from './pods.ts';
+import { compareText } from './precedence.ts';
+import { translateServiceEntries } from './service-entries.ts';
+import { finishService, type ServiceDraft } from './service-draft.ts';
+import { translateServices } from './services.ts';
+import { type ObjectStatus, StatusCollector } from './statuses.ts';
+import { applyTrafficPolicies } from './traffic-policies.ts';
+import { finishWorkload, type WorkloadDraft } from './workload-draft.ts';
+
+export interface TranslateOptions {
+  /** First part of every workload's uid; Istio's default is `Kubernetes`. */
+  readonly clusterId: string;
+  /** Used unless MeshConfig names another. Default `cluster.local`. */
+  readonly trustDomain?: string;
+  /** Policies of this namespace cover the mesh. Default `weft-system`. */
+  readonly rootNamespace?: string;
+  /**
+   * The resources come from files of the machine's owner: annotations then say where a pod's network namespace is and
+   * which addresses it has. Never set for a cluster, where whoever may write a pod may write annotations.
+   */
+  readonly standalone?: boolean;
+}
+
+export interface Translation {
+  readonly model: Model;
+  readonly statuses: readonly ObjectStatus[];
+}
+
+export function translate(resources: Resources, options: TranslateOptions): Translation {
+  const { clusterId, rootNamespace = 'weft-system', standalone = false } = options;
+  const statuses = new StatusCollector();
+  const ownTrustDomain = options.trustDomain ?? defaultMeshConfig.trustDomain;
+  const meshConfig = translateMeshConfig(resources, statuses, { trustDomain: ownTrustDomain });
+  const context = { resources, statuses, clusterId, standalone, trustDomain: meshConfig.trustDomain };
+  reportNamespaces(resources, statuses);
+
+  const pods = translatePods(context);
+  const selectable = [...pods.drafts, ...translateWorkloadEntries(context)];
+  const { services, workloads } = joinServices(context, selectable);
+
+  const byNamespace = Map.groupBy(workloads, ({ base }) => base.namespace);
+  const policiesContext = { ...context, rootNamespace, workloads, byNamespace };
+  const policies = [
+    ...translateAuthorizationPolicies(policiesContext),
+    ...translatePeerAuthentications(policiesContext, meshConfig),
+  ];
+  applyTrafficPolicies(context, services);
+
+  const model: Model = {
+    workloads: sortedMap(workloads.map(finishWorkload), (workload) => workload.uid),
+    services: sortedMap(services.map(finishService), (service) => service.key),
+    policies: sortedMap(policies, (policy: AuthorizationPolicy) => policy.key),
+    pods: sortedMap(pods.nodePods, (pod) => pod.uid),
+    meshConfig,
+  };
+  return { model, statuses: statuses.finish() };
+}
+
+type JoinContext = Parameters<typeof translatePods>[0];
+
+/** All services with their endpoints, and the workloads with those that only endpoints brought in. */
+function joinServices(
+  context: JoinContext,
+  selectable: readonly WorkloadDraft[],
+): { services: readonly ServiceDraft[]; workloads: readonly WorkloadDraft[] } {
+  const byNamespace = Map.groupBy(selectable, ({ base }) => base.namespace);
+  const own = translateServices(context);
+  joinSelectedWorkloads(context, own, byNamespace);
+  const fromSlices = joinEndpointSlices(context, own, selectable);
+  const taken = new Set(own.map(({ service }) => service.key));
+  const entries = translateServiceEntries(context, taken, byNamespace);
+  return {
+    services: [...own, ...entries.services],
+    workloads: [...selectable, ...fromSlices, ...entries.workloads],
+  };
+}
+
+function reportNamespaces(resources: Resources, statuses: StatusCollector): void {
+  for (const { metadata } of resources.Namespace.values()) {
+    const unknown = unknownMode(metadata.labels);
+    if (unknown === undefined) continue;
+    const message = `Label ${unknown.label}: "${unknown.value}" is neither "ambient" nor "none", so its pods are not in the mesh`;
+    const field = ['metadata', 'labels', unknown.label];
+    statuses.reject('Namespace', metadata, { reason: 'UnknownMode', message, field });
+  }
+}
+
+function sortedMap<K extends string, V>(values: readonly V[], keyOf: (value: V) => K): ReadonlyMap<K, V> {
+  return new Map(values.map((value) => [keyOf(value), value] as const).sort(([a], [b]) => compareText(a, b)));
+}
