@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ManualClock } from './clock.ts';
-import { Drain } from './drain.ts';
+import { Drain, type DrainResult } from './drain.ts';
 
 describe('Drain', () => {
   it('ends at once without work', async () => {
@@ -16,13 +16,13 @@ describe('Drain', () => {
     one[Symbol.dispose]();
     one[Symbol.dispose]();
     expect(drain.open).toBe(1);
-    const done = vi.fn();
-    const result = drain.start({ deadlineMs: 1000 }).then(done);
+    const onEnd = vi.fn<(result: DrainResult) => void>();
+    const result = drain.start({ deadlineMs: 1000 }).then((end) => onEnd(end));
     await Promise.resolve();
-    expect(done).not.toHaveBeenCalled();
+    expect(onEnd).not.toHaveBeenCalled();
     two[Symbol.dispose]();
     await result;
-    expect(done).toHaveBeenCalledWith({ remaining: 0 });
+    expect(onEnd).toHaveBeenCalledWith({ remaining: 0 });
   });
 
   it('cuts what is left at the deadline', async () => {
@@ -58,17 +58,17 @@ describe('Drain', () => {
       before[Symbol.dispose]();
       goodbye = drain.track();
     });
-    const done = vi.fn();
-    const result = drain.start({ deadlineMs: 1000 }).then(done);
+    const onEnd = vi.fn<(result: DrainResult) => void>();
+    const result = drain.start({ deadlineMs: 1000 }).then((end) => onEnd(end));
     await Promise.resolve();
-    expect(done).not.toHaveBeenCalled();
+    expect(onEnd).not.toHaveBeenCalled();
     goodbye?.[Symbol.dispose]();
     await result;
-    expect(done).toHaveBeenCalledWith({ remaining: 0 });
+    expect(onEnd).toHaveBeenCalledWith({ remaining: 0 });
   });
 
   it('leaves no timer behind', async () => {
-    const cancel = vi.fn();
+    const cancel = vi.fn<() => void>();
     const clock = new ManualClock();
     vi.spyOn(clock, 'after').mockReturnValue({ cancel });
     await new Drain(clock).start({ deadlineMs: 1000 });

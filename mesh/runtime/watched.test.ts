@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { modelEqual } from '../model/diff.ts';
-import { type Changes, Watched } from './watched.ts';
+import { type Changes, Watched, type WatchedListener } from './watched.ts';
 
 class Deliveries {
   readonly #queue: (() => void)[] = [];
@@ -19,7 +19,7 @@ describe('Watched', () => {
     const deliveries = new Deliveries();
     const watched = new Watched<string, number>({ schedule: deliveries.schedule });
     watched.set('a', 1);
-    const listener = vi.fn();
+    const listener = vi.fn<WatchedListener<string, unknown>>();
     watched.subscribe(listener);
     expect(listener.mock.calls).toEqual([[new Map([['a', 1]])]]);
     watched.set('a', 2);
@@ -42,7 +42,7 @@ describe('Watched', () => {
     const deliveries = new Deliveries();
     const watched = new Watched<string, object>({ equal: modelEqual, schedule: deliveries.schedule });
     expect(watched.set('a', { x: 1 })).toBe(true);
-    const listener = vi.fn();
+    const listener = vi.fn<WatchedListener<string, unknown>>();
     watched.subscribe(listener);
     expect(watched.set('a', { x: 1 })).toBe(false);
     expect(watched.delete('missing')).toBe(false);
@@ -53,7 +53,7 @@ describe('Watched', () => {
   it('says nothing of a change that was taken back before delivery', () => {
     const deliveries = new Deliveries();
     const watched = new Watched<string, number>({ schedule: deliveries.schedule });
-    const listener = vi.fn();
+    const listener = vi.fn<WatchedListener<string, unknown>>();
     watched.subscribe(listener);
     watched.set('a', 1);
     watched.delete('a');
@@ -63,8 +63,8 @@ describe('Watched', () => {
 
   it('delivers in the next microtask by default, and not after unsubscribe', async () => {
     const watched = new Watched<string, number>();
-    const kept = vi.fn();
-    const left = vi.fn();
+    const kept = vi.fn<WatchedListener<string, unknown>>();
+    const left = vi.fn<WatchedListener<string, unknown>>();
     watched.subscribe(kept);
     const unsubscribe = watched.subscribe(left);
     watched.set('a', 1);

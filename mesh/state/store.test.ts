@@ -6,7 +6,7 @@ import { defaultMeshConfig } from '../model/mesh-config.ts';
 import { emptyDelta, type ModelDelta } from '../model/model.ts';
 import type { Service } from '../model/service.ts';
 import type { Workload, WorkloadUid } from '../model/workload.ts';
-import { Store } from './store.ts';
+import { Store, type StoreListener } from './store.ts';
 
 function storeWith(delta: Partial<ModelDelta>): Store {
   const store = new Store();
@@ -208,7 +208,7 @@ describe('Store', () => {
   it('takes equal values for no change', () => {
     const store = storeWith({ workloads: [makeWorkload('a')], meshConfig: defaultMeshConfig });
     const before = store.snapshot();
-    const listener = vi.fn();
+    const listener = vi.fn<StoreListener>();
     store.subscribe(listener);
     const removed = { ...emptyDelta.removed, pods: ['missing' as WorkloadUid] };
     store.apply({
@@ -224,7 +224,7 @@ describe('Store', () => {
 
   it('tells subscribers the new snapshot and what really changed', () => {
     const store = storeWith({ workloads: [makeWorkload('a')] });
-    const listener = vi.fn();
+    const listener = vi.fn<StoreListener>();
     const unsubscribe = store.subscribe(listener);
     const b = makeWorkload('b');
     store.apply({ ...emptyDelta, workloads: [makeWorkload('a'), b] });
@@ -237,7 +237,7 @@ describe('Store', () => {
 
   it('calls every subscriber even if one throws, and throws that error', () => {
     const store = new Store();
-    const second = vi.fn();
+    const second = vi.fn<StoreListener>();
     store.subscribe(() => {
       throw new Error('broken');
     });
