@@ -82,6 +82,7 @@ export class TestProxy {
     startConnect(fd, { address: to, port: client.localPort ?? 0 });
     const application = new net.Socket({ fd });
     this.#track(application);
+    application.on('close', () => client.destroySoon());
     client.pipe(application).pipe(client);
   }
 }

@@ -1,0 +1,268 @@
+// The life of capture on the real kernel: attach, detach, crash, takeover, removal.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { withNetns } from '../mesh/io/netns.ts';
+import { createTcpSocket, remoteAddress, startConnect } from '../mesh/io/socket.ts';
+import { AF_INET } from '../mesh/io/libc.ts';
+import type { IpAddress } from '../mesh/model/ip-address.ts';
+import { Redirect } from './redirect.ts';
+import { type HeldObjects, heldObjects, remaining } from './testing/kernel-objects.ts';
+import { describeKernel } from './testing/kernel-suite.ts';
+import { TestNetwork, type TestPod } from './testing/test-network.ts';
+import { TestProxy } from './testing/test-proxy.ts';
+
+const far = '192.0.2.7' as IpAddress;
+const nothing: HeldObjects = { programs: [], maps: [] };
+const refused = { step: 'connect', error: 'ECONNREFUSED' };
+
+describeKernel('the life of capture', () => {
+  let network: TestNetwork;
+  let pod: TestPod;
+  let peer: TestPod;
+  let pinDir: string;
+  let closing: (() => unknown)[];
+
+  beforeEach(() => {
+    network = new TestNetwork();
+    pod = network.addPod('pod');
+    peer = network.addPod('peer');
+    const mount = join(network.directory, 'bpffs');
+    mkdirSync(mount);
+    execFileSync('mount', ['-t', 'bpf', 'bpf', mount]);
+    pinDir = join(mount, 'weft', 'node-1');
+    closing = [() => execFileSync('umount', [mount])];
+  });
+
+  afterEach(async () => {
+    for (const close of closing.toReversed()) await close();
+    network.dispose();
+  });
+
+  function open(options: { readonly pinned: boolean }): Redirect {
+    const redirect = Redirect.open(options.pinned ? { pinDir } : {});
+    closing.push(() => redirect.close({ keepPins: false }));
+    return redirect;
+  }
+
+  function proxyFor(redirect: Redirect): TestProxy {
+    const proxy = new TestProxy(redirect, pod);
+    closing.push(() => proxy.close());
+    return proxy;
+  }
+
+  /** A connection from the peer into the pod, or out of it, that both ends can be asked about later. */
+  async function established(from: TestPod, to: TestPod): Promise<{ echo(text: string): Promise<string> }> {
+    const listener = withNetns(to.netnsPath, () => createTcpSocket(AF_INET));
+    const server = net.createServer((socket) => socket.pipe(socket));
+    await new Promise<void>((resolve) => {
+      // Listens on a port of the kernel's choice in the pod's namespace.
+      server.listen({ fd: listener }, resolve);
+    });
+    const port = (server.address() as net.AddressInfo).port;
+    const fd = withNetns(from.netnsPath, () => createTcpSocket(AF_INET));
+    expect(startConnect(fd, { address: to.ipv4, port })).toBe(0);
+    const socket = new net.Socket({ fd });
+    closing.push(() => {
+      socket.destroy();
+      return new Promise((resolve) => server.close(resolve));
+    });
+    return {
+      echo: (text) =>
+        new Promise((resolve, reject) => {
+          socket.once('error', reject).once('data', (data) => resolve(data.toString()));
+          socket.write(text);
+        }),
+    };
+  }
+
+  it('leaves established connections alone at attach and at detach', async () => {
+    const redirect = open({ pinned: false });
+    const out = await established(pod, peer);
+    const into = await established(peer, pod);
+    expect(await out.echo('before')).toBe('before');
+    redirect.attach('pod', proxyFor(redirect).capture);
+    expect(await out.echo('captured')).toBe('captured');
+    expect(await into.echo('captured')).toBe('captured');
+    expect((await network.dial(pod, 'blocking', [far, 80])).reply).toBe(`captured for ${far} 80`);
+    redirect.detach('pod');
+    expect(await out.echo('after')).toBe('after');
+    expect(await into.echo('after')).toBe('after');
+  });
+
+  it('captures nothing any more after detach, and takes the same pod again', async () => {
+    const redirect = open({ pinned: false });
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    const proxy = proxyFor(redirect);
+    const { netnsCookie } = redirect.attach('pod', proxy.capture);
+    expect(redirect.listPods()).toEqual([{ uid: 'pod', netnsCookie, attached: true }]);
+    redirect.detach('pod');
+    redirect.detach('pod');
+    expect(redirect.listPods()).toEqual([]);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toContain(`accepted ${pod.ipv4} `);
+    redirect.attach('pod', proxy.capture);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toBe(
+      `captured for ${peer.ipv4} 8080`,
+    );
+  });
+
+  it('moves to the new namespace when a pod of the same uid comes back', async () => {
+    const redirect = open({ pinned: true });
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    redirect.attach('pod', proxyFor(redirect).capture);
+    const reborn = network.addPod('reborn');
+    const proxy = new TestProxy(redirect, reborn);
+    closing.push(() => proxy.close());
+    const { netnsCookie } = redirect.attach('pod', proxy.capture);
+    expect(redirect.listPods()).toEqual([{ uid: 'pod', netnsCookie, attached: true }]);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toContain(`accepted ${pod.ipv4} `);
+    expect(readdirSync(join(pinDir, 'v1', 'inbound'))).toEqual([netnsCookie.toString()]);
+  });
+
+  it('refuses both ways after the process was killed, and the next one takes over', async () => {
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    await network.serve(pod, 'serve', ['0.0.0.0', 8080]);
+    const holder = spawnHolder(pod, pinDir);
+    await firstLine(holder);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toBe(
+      `captured for ${peer.ipv4} 8080`,
+    );
+    const exit = new Promise((resolve) => holder.once('exit', resolve));
+    holder.kill('SIGKILL');
+    await exit;
+    expect(await network.dial(pod, 'blocking', [peer.ipv4, 8080])).toEqual(refused);
+    expect(await network.dial(peer, 'blocking', [pod.ipv4, 8080])).toEqual(refused);
+
+    const redirect = open({ pinned: true });
+    expect(redirect.listPods()).toMatchObject([{ uid: 'pod', attached: false }]);
+    expect(await network.dial(pod, 'blocking', [peer.ipv4, 8080])).toEqual(refused);
+    redirect.attach('pod', proxyFor(redirect).capture);
+    expect(redirect.listPods()).toMatchObject([{ uid: 'pod', attached: true }]);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toBe(
+      `captured for ${peer.ipv4} 8080`,
+    );
+    expect((await network.dial(peer, 'blocking', [pod.ipv4, 8080])).reply).toContain(
+      `accepted ${peer.ipv4} `,
+    );
+  });
+
+  it('detaches a pod that an earlier process attached', async () => {
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    const earlier = Redirect.open({ pinDir });
+    const proxy = proxyFor(earlier);
+    earlier.attach('pod', proxy.capture);
+    earlier.close({ keepPins: true });
+    const redirect = open({ pinned: true });
+    redirect.detach('pod');
+    expect(redirect.listPods()).toEqual([]);
+    expect(readdirSync(join(pinDir, 'v1', 'inbound'))).toEqual([]);
+    expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toContain(`accepted ${pod.ipv4} `);
+  });
+
+  it('leaves the newer process in charge when the older one ends', async () => {
+    const older = open({ pinned: true });
+    const olderProxy = proxyFor(older);
+    older.attach('pod', olderProxy.capture);
+    const newer = open({ pinned: true });
+    newer.attach('pod', proxyFor(newer).capture);
+    await olderProxy.close();
+    older.detach('pod');
+    older.close({ keepPins: false });
+    expect(newer.listPods()).toMatchObject([{ uid: 'pod', attached: true }]);
+    expect((await network.dial(pod, 'blocking', [far, 80])).reply).toBe(`captured for ${far} 80`);
+    expect((await network.dial(peer, 'blocking', [pod.ipv4, 15008])).reply).toBe('hbone');
+  });
+
+  it('keeps the disguise of a connection whose pod was detached meanwhile', async () => {
+    const redirect = open({ pinned: false });
+    redirect.attach('pod', proxyFor(redirect).capture);
+    const fd = withNetns(pod.netnsPath, () => createTcpSocket(AF_INET));
+    expect(startConnect(fd, { address: far, port: 80 })).toBe(0);
+    redirect.detach('pod');
+    expect(remoteAddress(fd)).toEqual({ address: far, port: 80 });
+    closeSync(fd);
+  });
+
+  it('removes every program, map and link at the end: on close, and by the cleaner while a process still holds them', async () => {
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    for (const end of ['close', 'clean'] as const) {
+      const redirect = Redirect.open({ pinDir });
+      const proxy = new TestProxy(redirect, pod);
+      redirect.attach('pod', proxy.capture);
+      const held = captureOfOnePod();
+      await proxy.close();
+      if (end === 'clean') {
+        Redirect.removeInstance(pinDir);
+        expect((await network.dial(pod, 'blocking', [peer.ipv4, 8080])).reply).toContain(
+          `accepted ${pod.ipv4} `,
+        );
+      }
+      redirect.close({ keepPins: false });
+      expect(existsSync(pinDir)).toBe(false);
+      expect(await remaining(held)).toEqual(nothing);
+    }
+    Redirect.removeInstance(pinDir);
+  });
+
+  it('ends without a trace when it is not pinned', async () => {
+    const redirect = Redirect.open({});
+    const proxy = new TestProxy(redirect, pod);
+    redirect.attach('pod', proxy.capture);
+    const held = captureOfOnePod();
+    await proxy.close();
+    redirect.close({ keepPins: true });
+    expect(await remaining(held)).toEqual(nothing);
+    expect(() => redirect.listPods()).toThrow('Could not use the redirect: it is closed');
+  });
+
+  it('leaves no descriptor behind', async () => {
+    const count = () => readdirSync('/proc/self/fd').length;
+    const cycle = async () => {
+      using redirect = Redirect.open({});
+      const proxy = new TestProxy(redirect, pod);
+      redirect.attach('pod', proxy.capture);
+      redirect.attach('pod', proxy.capture);
+      expect(() => redirect.attach('pod', { ...proxy.capture, addresses: [] })).toThrow();
+      redirect.detach('pod');
+      redirect.attach('other', proxy.capture);
+      await proxy.close();
+    };
+    await cycle();
+    const before = count();
+    await cycle();
+    expect(count()).toBe(before);
+  });
+
+  it('refuses a pin directory that can not hold pins', () => {
+    expect(() => Redirect.open({ pinDir: '/tmp/weft' })).toThrow(/no BPF file system is mounted there/);
+    expect(() => Redirect.open({ pinDir: `${pinDir}/a.b` })).toThrow(/without dots/);
+    mkdirSync(join(pinDir, 'v0'), { recursive: true });
+    expect(() => Redirect.open({ pinDir })).toThrow(/an instance of layout "v0" is pinned there/);
+  });
+});
+
+/** Nine programs at the cgroup root, one in the pod; three shared maps. */
+function captureOfOnePod(): HeldObjects {
+  const held = heldObjects();
+  expect(held.programs).toHaveLength(10);
+  expect(held.maps).toHaveLength(3);
+  return held;
+}
+
+/** Another process that captures the pod and then just lives. */
+function spawnHolder(pod: TestPod, pinDir: string): ChildProcess {
+  const script = new URL('./testing/capture-holder.ts', import.meta.url).pathname;
+  return spawn(process.execPath, [script, JSON.stringify(pod), pinDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+}
+
+function firstLine(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.stdout?.once('data', () => resolve());
+    child.once('exit', (code) => reject(new Error(`The holder ended with ${code}`)));
+  });
+}
