@@ -24,6 +24,7 @@ export interface InboundEvents {
   goaway(lastStreamId: number, code: number, debug: string): void;
   pong(payload: Uint8Array): void;
   settings(): void;
+  extension(streamId: number, payload: Buffer): void;
 }
 
 const discard: StreamHandler = {
@@ -107,11 +108,10 @@ export class SessionInbound implements FrameSink {
 
   dataChunk(slab: Slab, offset: number, length: number): void {
     this.#dataBytes += length;
+    // On receipt, not on consumption: a stream that is not read stops itself, never the others of its connection.
+    this.#streams.received.giveBack(length);
     const stream = this.#dataStream;
-    if (stream === undefined || stream.gone) {
-      this.#streams.received.giveBack(length);
-      return;
-    }
+    if (stream === undefined || stream.gone) return;
     stream.unconsumed += length;
     if (stream.bodyLeft >= 0) {
       if (length > stream.bodyLeft) {
@@ -145,7 +145,8 @@ export class SessionInbound implements FrameSink {
   frame(frame: ControlFrame): void {
     const onConnection =
       frame.type === FrameType.SETTINGS || frame.type === FrameType.PING || frame.type === FrameType.GOAWAY;
-    if (onConnection !== (frame.streamId === 0) && frame.type !== FrameType.WINDOW_UPDATE) {
+    const anywhere = frame.type === FrameType.WINDOW_UPDATE || frame.type > FrameType.CONTINUATION;
+    if (onConnection !== (frame.streamId === 0) && !anywhere) {
       throw new H2Error('PROTOCOL_ERROR', `Reading a frame: type ${frame.type} on stream ${frame.streamId}`);
     }
     switch (frame.type) {
@@ -173,7 +174,8 @@ export class SessionInbound implements FrameSink {
         this.#windowUpdate(frame.streamId, readUint31(frame.bytes, frame.start));
         break;
       default:
-        throw new H2Error('INTERNAL_ERROR', `Reading a frame: type ${frame.type} is not handled`);
+        this.#guard.charge('ignoredFrames');
+        this.#events.extension(frame.streamId, frame.bytes.subarray(frame.start, frame.end));
     }
   }
 

@@ -40,6 +40,9 @@ const GOAWAY_KEPT = 8 + 256;
 /** A SETTINGS frame of more entries than this has no good reason. */
 const MAX_SETTINGS_BYTES = 6 * 128;
 
+/** RFC 9113 section 5.5 lets extension frames be ignored; a long one is. */
+const MAX_EXTENSION_BYTES = 1024;
+
 const PREFACE = 0;
 const HEADER = 1;
 const PAD_LENGTH = 2;
@@ -52,6 +55,7 @@ export class FrameReader {
   readonly #sink: FrameSink;
   readonly #maxFrameSize: number;
   readonly #maxHeaderFragment: number;
+  readonly #extension: number;
 
   #state: number;
   /** Octets of the current state's part that are still to come. */
@@ -73,11 +77,14 @@ export class FrameReader {
       readonly expectPreface: boolean;
       readonly maxFrameSize: number;
       readonly maxHeaderFragment: number;
+      /** Type of the one extension frame that is handed on; -1 none. */
+      readonly extension: number;
     },
   ) {
     this.#sink = sink;
     this.#maxFrameSize = options.maxFrameSize;
     this.#maxHeaderFragment = options.maxHeaderFragment;
+    this.#extension = options.extension;
     this.#state = options.expectPreface ? PREFACE : HEADER;
     this.#left = options.expectPreface ? CONNECTION_PREFACE.length : FRAME_HEADER_BYTES;
     this.#frame = { type: 0, flags: 0, streamId: 0, bytes: this.#head, start: 0, end: 0 };
@@ -169,7 +176,8 @@ export class FrameReader {
     }
     this.#checkOrder(type, flags, streamId);
     if (type === FrameType.DATA) this.#beginData(length, flags, streamId);
-    else if (type > FrameType.CONTINUATION) this.#beginIgnored(length);
+    else if (type > FrameType.CONTINUATION && (type !== this.#extension || length > MAX_EXTENSION_BYTES))
+      this.#beginIgnored(length);
     else this.#beginControl(length, type, flags, streamId);
   }
 

@@ -170,6 +170,14 @@ export class FrameWriter {
     this.#word(FrameType.RST_STREAM, streamId, code);
   }
 
+  /** @param payload at most 1024 octets; a peer that does not know the type ignores it (RFC 9113 section 5.5). */
+  extension(type: number, streamId: number, payload: Buffer): void {
+    const slab = scratchOf(FRAME_HEADER_BYTES + payload.length);
+    writeFrameHeader(slab.bytes, 0, payload.length, type, 0, streamId);
+    payload.copy(slab.bytes, FRAME_HEADER_BYTES);
+    this.#emit(slab, 0, FRAME_HEADER_BYTES + payload.length, false);
+  }
+
   goaway(lastStreamId: number, code: number, debug: string): void {
     const text = Buffer.from(debug.slice(0, 200), 'latin1');
     const slab = scratchOf(FRAME_HEADER_BYTES + 8 + text.length);

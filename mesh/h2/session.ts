@@ -21,6 +21,8 @@ export interface H2SessionOptions {
   /** Receive window of the connection, octets; values below 65535 count as 65535. */
   readonly connectionWindow: number;
   readonly limits?: Partial<H2Limits>;
+  /** Type (10 to 255) of an extension frame that both ends may know; see onExtension. */
+  readonly extension?: number;
   /** Monotonic ms. With it the flood limits also forgive with time, which long-lived connections need. */
   readonly now?: () => number;
 }
@@ -35,6 +37,8 @@ export interface H2SessionHandler {
   onGoaway?(lastStreamId: number, code: number, debug: string): void;
   /** Answer to ping(); 8 octets, valid during the call. */
   onPong?(payload: Uint8Array): void;
+  /** The extension frame of the options arrived; `payload` (at most 1024 octets) is valid during the call. */
+  onExtension?(streamId: number, payload: Buffer): void;
   /** SETTINGS of the peer arrived and hold already. */
   onSettings?(): void;
   /** Once, after every open stream got onReset; undefined if nothing went wrong. */
@@ -76,12 +80,14 @@ export class H2Session {
         goaway: (lastStreamId, code, debug) => this.#peerGoaway(lastStreamId, code, debug),
         pong: (payload) => handler.onPong?.(payload),
         settings: () => handler.onSettings?.(),
+        extension: (streamId, payload) => handler.onExtension?.(streamId, payload),
       },
     });
     this.#reader = new FrameReader(inbound, {
       expectPreface: role === 'server',
       maxFrameSize: settings.maxFrameSize,
       maxHeaderFragment: maxHeaderBlock,
+      extension: options.extension ?? -1,
     });
   }
 
@@ -163,6 +169,12 @@ export class H2Session {
   /** Sends PING with 8 octets of `payload`; onPong brings them back. */
   ping(payload: Uint8Array): void {
     if (!this.#closed) this.#writer.ping(payload, 0, false);
+  }
+
+  /** Sends the extension frame of the options on a stream; at most 1024 octets. No effect without that option. */
+  sendExtension(streamId: number, payload: Buffer): void {
+    const { extension } = this.#options;
+    if (!this.#closed && extension !== undefined) this.#writer.extension(extension, streamId, payload);
   }
 
   /**

@@ -193,7 +193,6 @@ export class StreamSet implements StreamPort {
     const returned = Math.min(bytes, stream.unconsumed);
     if (returned <= 0) return;
     stream.unconsumed -= returned;
-    this.received.giveBack(returned);
     this.creditStream(stream, returned);
   }
 
@@ -279,9 +278,6 @@ export class StreamSet implements StreamPort {
   /** Forgets the stream without a frame: the peer reset it, or the connection is gone. */
   drop(stream: SessionStream): void {
     this.#retire(stream);
-    // The owner holds nothing of a stream that is gone, so the connection's credit must not stay with it.
-    this.received.giveBack(stream.unconsumed);
-    stream.unconsumed = 0;
   }
 
   #retire(stream: SessionStream): void {

@@ -46,7 +46,10 @@ export interface H2Stream {
   respond(headers: readonly Header[], endStream: boolean): void;
   /** Ends the own direction with trailers. */
   trailers(headers: readonly Header[]): void;
-  /** The owner is done with `bytes` octets of received data: their credit returns to the peer, batched. */
+  /**
+   * The owner is done with `bytes` octets of received data: the stream's credit returns to the peer, batched. The
+   * connection's credit returned on receipt, so the most a connection can hold is its streams times their window.
+   */
   consume(bytes: number): void;
   /** Ends both directions at once with RST_STREAM; no further callback. `code` as in `ErrorCode`. */
   reset(code: number): void;

@@ -38,7 +38,7 @@ export interface TlsConnectionOptions {
 }
 
 const ringBytes = 320 * 1024;
-/** Below this a writer is taken to be waiting for room. */
+/** Less room than this counts as none: better to wait for the kernel than to send scraps. */
 const shortRoom = 16 * 1024;
 const readRoundsPerTurn = 4;
 const endTimeoutMs = 2_000;
@@ -92,8 +92,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   room(): number {
     if (this.#state !== 'open') return 0;
     const room = this.#ring.room();
-    if (room < shortRoom) this.#starved = true;
-    return room;
+    if (room >= shortRoom) return room;
+    this.#starved = true;
+    return 0;
   }
 
   write(slab: Slab, offset: number, length: number): void {
@@ -105,7 +106,13 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
 
   /** Sends at the end of the turn: the frames of many streams then share one send(). */
   flush(): void {
-    if (this.#flushing || this.#blocked || this.#ring.empty) return;
+    if (this.#blocked || this.#ring.empty) return;
+    // Somebody waits for room: make it now.
+    if (this.#starved && this.#state === 'open') {
+      if (this.#send()) this.#starved = false;
+      return;
+    }
+    if (this.#flushing) return;
     this.#flushing = true;
     this.#reactor.atTurnEnd(this);
   }
