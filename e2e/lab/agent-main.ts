@@ -144,6 +144,10 @@ const handlers: Handlers = {
     return null;
   },
   loadProgress: (id) => demand(loads, id).progress(),
+  markLoad: (id) => {
+    demand(loads, id).mark();
+    return null;
+  },
   stopLoad: (id) => {
     const load = demand(loads, id);
     loads.delete(id);

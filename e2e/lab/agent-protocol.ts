@@ -34,6 +34,8 @@ export interface LoadReport {
   /** Requests, connections or round trips that succeeded. */
   readonly succeeded: number;
   readonly failed: number;
+  /** The part that began after the last `markLoad`; all of it without one. */
+  readonly afterMark: { readonly succeeded: number; readonly failed: number };
   /** Distinct error codes of the failures, with how often. */
   readonly errors: Readonly<Record<string, number>>;
   /** How often each server (the `pod` field of its answer) answered. */
@@ -44,6 +46,8 @@ export interface LoadReport {
   readonly p50: number;
   readonly p99: number;
 }
+
+export type LoadProgress = Pick<LoadReport, 'succeeded' | 'failed' | 'afterMark'>;
 
 /** How a held connection stands. */
 export interface ConnectionState {
@@ -63,7 +67,9 @@ export interface AgentOperations {
   close(id: string): null;
   load(request: LoadRequest): LoadReport;
   startLoad(request: LoadRequest & { readonly id: string }): null;
-  loadProgress(id: string): { readonly succeeded: number; readonly failed: number };
+  loadProgress(id: string): LoadProgress;
+  /** From now on exchanges that begin are counted in `afterMark`. */
+  markLoad(id: string): null;
   stopLoad(id: string): LoadReport;
 }
 

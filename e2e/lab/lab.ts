@@ -11,6 +11,7 @@ import { LabProcess, type ProcessOptions } from './lab-process.ts';
 import { LabState } from './lab-state.ts';
 import { PacketCapture } from './packet-capture.ts';
 import {
+  type Address,
   controlAddress,
   type HostPlan,
   linkCommands,
@@ -34,6 +35,8 @@ export interface PodOptions {
   readonly name: string;
   /** The Kubernetes namespace, for the search list of resolv.conf. */
   readonly podNamespace: string;
+  /** Within the node's range, see podAddress; the next free one by default. */
+  readonly address?: Address;
 }
 
 export class Lab implements AsyncDisposable {
@@ -87,7 +90,7 @@ export class Lab implements AsyncDisposable {
   addPod(node: LabHost, options: PodOptions): LabHost {
     const nodeIndex = this.#nodes.indexOf(node) + 1;
     if (nodeIndex === 0) throw new LabError('command', `Host "${node.name}" is not a node of this lab`);
-    const address = podAddress(nodeIndex, this.#pods.length + 1);
+    const address = options.address ?? podAddress(nodeIndex, this.#pods.length + 1);
     const pod = this.#host({ kind: 'pod', name: options.name, address, node: node.name });
     this.#makeNamespace(pod.name);
     ipBatch(node.namespace, podOnNodeCommands(nodeIndex, pod));

@@ -3,7 +3,7 @@
 // absolute numbers are those of a Node client.
 
 import { connect, type Socket } from 'node:net';
-import type { LoadReport, LoadRequest } from './agent-protocol.ts';
+import type { LoadProgress, LoadReport, LoadRequest } from './agent-protocol.ts';
 
 const maxSamples = 200_000;
 const echoMessage = Buffer.alloc(64, 'x');
@@ -20,6 +20,8 @@ export class Load {
   #succeeded = 0;
   #failed = 0;
   #bytes = 0;
+  #markedAt = 0;
+  #afterMark = { succeeded: 0, failed: 0 };
   #stopping = false;
   #seconds = 0;
 
@@ -30,8 +32,14 @@ export class Load {
     this.#done = Promise.all(Array.from({ length: request.concurrency }, () => this.#client()));
   }
 
-  progress(): { succeeded: number; failed: number } {
-    return { succeeded: this.#succeeded, failed: this.#failed };
+  progress(): LoadProgress {
+    return { succeeded: this.#succeeded, failed: this.#failed, afterMark: { ...this.#afterMark } };
+  }
+
+  /** Exchanges that begin from now on are counted apart, too. */
+  mark(): void {
+    this.#markedAt = performance.now();
+    this.#afterMark = { succeeded: 0, failed: 0 };
   }
 
   /** Finishes what is under way, then `report` settles. */
@@ -50,6 +58,7 @@ export class Load {
     return {
       succeeded: this.#succeeded,
       failed: this.#failed,
+      afterMark: this.#afterMark,
       errors: this.#errors,
       servers: this.#servers,
       bytes: this.#bytes,
@@ -61,12 +70,13 @@ export class Load {
 
   async #client(): Promise<void> {
     while (!this.#stopping) {
+      const started = performance.now();
       try {
         if (this.#request.kind === 'bulk') await this.#bulk();
         else await this.#exchanges(this.#request.kind);
       } catch (error) {
         if (this.#stopping && this.#request.kind === 'bulk') return;
-        this.#fail(error as NodeJS.ErrnoException);
+        this.#fail(started, error as NodeJS.ErrnoException);
       }
     }
   }
@@ -85,7 +95,7 @@ export class Load {
         } else {
           await this.#httpExchange(socket, reader, kind === 'connections');
         }
-        this.#succeed(performance.now() - started);
+        this.#succeed(started);
       } while (!this.#stopping && kind !== 'connections');
     } finally {
       socket.destroy();
@@ -131,13 +141,16 @@ export class Load {
     });
   }
 
-  #succeed(ms: number): void {
+  #succeed(started: number): void {
     this.#succeeded++;
-    if (this.#samples.length < maxSamples) this.#samples.push(ms);
+    if (started >= this.#markedAt) this.#afterMark.succeeded++;
+    if (this.#samples.length < maxSamples) this.#samples.push(performance.now() - started);
   }
 
-  #fail(error: NodeJS.ErrnoException): void {
+  /** `started`: when the connection was begun; one that was open at the mark may still fail on its account. */
+  #fail(started: number, error: NodeJS.ErrnoException): void {
     this.#failed++;
+    if (started >= this.#markedAt) this.#afterMark.failed++;
     const code = error.code ?? error.message;
     this.#errors[code] = (this.#errors[code] ?? 0) + 1;
   }

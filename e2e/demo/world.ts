@@ -1,0 +1,212 @@
+// Everything the demo runs: the lab with its pods and applications, one controller, one ztunnel a node. The controller
+// and the ztunnels are started exactly as a user would start them; what the steps know of them is their command line,
+// their logs, their admin page and what packets show.
+
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Agent } from '../lab/agent.ts';
+import { command } from '../lab/command.ts';
+import { Lab, type LabHost } from '../lab/lab.ts';
+import type { LabProcess } from '../lab/lab-process.ts';
+import { DemoError } from './demo-error.ts';
+import { eventually } from './eventually.ts';
+import { type DemoPod, readInventory } from './manifest-pods.ts';
+
+const project = join(import.meta.dirname, '../..');
+const manifests = join(import.meta.dirname, 'manifests');
+const controllerPort = 15012;
+/** Short enough to see a rotation; everything else about certificates is as in production. */
+export const certificateLifetimeSeconds = 20;
+
+export interface PodHandle extends DemoPod {
+  readonly host: LabHost;
+  /** An application's view from inside the pod. */
+  readonly agent: Agent;
+  readonly app: string;
+}
+
+interface Tunnel {
+  readonly process: LabProcess;
+  readonly agent: Agent;
+}
+
+export class DemoWorld {
+  readonly lab: Lab;
+  readonly #pods = new Map<string, PodHandle>();
+  readonly #apps = new Map<string, LabProcess>();
+  readonly #tunnels = new Map<string, Tunnel>();
+  readonly #configDirectory: string;
+  readonly #stateDirectory: string;
+  #controller: LabProcess | undefined;
+
+  private constructor(lab: Lab) {
+    this.lab = lab;
+    this.#configDirectory = join(lab.directory, 'config');
+    this.#stateDirectory = join(lab.directory, 'state');
+  }
+
+  /** Builds and starts everything, with no pod in the mesh yet. On failure everything is removed again. */
+  static async start(name: string): Promise<DemoWorld> {
+    const world = new DemoWorld(Lab.open(name));
+    try {
+      await world.#build();
+      return world;
+    } catch (error) {
+      await world.lab.close({ keepFiles: true });
+      throw error;
+    }
+  }
+
+  get configDirectory(): string {
+    return this.#configDirectory;
+  }
+
+  pod(name: string): PodHandle {
+    const pod = this.#pods.get(name);
+    if (pod === undefined) throw new DemoError('start', `The demo has no pod "${name}"`);
+    return pod;
+  }
+
+  /** The pods of namespace `demo` with this label `app`. */
+  podsOf(app: string): PodHandle[] {
+    return [...this.#pods.values()].filter((pod) => pod.app === app);
+  }
+
+  get nodes(): readonly string[] {
+    return [...this.#tunnels.keys()];
+  }
+
+  /** The pod's application, which must have been started. */
+  app(pod: string): LabProcess {
+    const app = this.#apps.get(pod);
+    if (app === undefined) throw new DemoError('start', `No application runs in pod "${pod}"`);
+    return app;
+  }
+
+  tunnel(node: string): LabProcess {
+    return this.#tunnel(node).process;
+  }
+
+  /** Puts a manifest of manifests/steps into the controller's directory, in one go as an editor would. */
+  apply(file: string): void {
+    const target = join(this.#configDirectory, file);
+    copyFileSync(join(manifests, 'steps', file), `${target}.new`);
+    renameSync(`${target}.new`, target);
+  }
+
+  remove(file: string): void {
+    rmSync(join(this.#configDirectory, file), { force: true });
+  }
+
+  /** Fetches from a ztunnel's own pages: 15000 admin, 15020 metrics, 15021 readiness. */
+  async ask(node: string, port: number, path: string): Promise<string> {
+    const answer = await this.#tunnel(node).agent.call('http', {
+      host: '127.0.0.1',
+      port,
+      path,
+      timeoutMs: 5000,
+    });
+    if (answer.status !== 200)
+      throw new DemoError('claim', `ztunnel of ${node} answered ${path} with ${answer.status}`);
+    return answer.body;
+  }
+
+  async startApp(name: string): Promise<void> {
+    const pod = this.pod(name);
+    const program = pod.app === 'web' ? 'web.ts' : 'api.ts';
+    const argv = [process.execPath, join(project, 'e2e/apps', program), '--pod', name];
+    const app = this.lab.spawn(pod.host, { name: `app-${name}`, argv });
+    await app.waitForLine(/listening/);
+    this.#apps.set(name, app);
+  }
+
+  /** Starts the controller, again with the same state after it was killed. */
+  async startController(): Promise<void> {
+    const { v4 } = this.lab.control.address;
+    const argv = ['--config', this.#configDirectory, '--state', this.#stateDirectory];
+    argv.push(
+      '--address',
+      `${v4}:${controllerPort}`,
+      '--certificate-lifetime',
+      `${certificateLifetimeSeconds}`,
+    );
+    const controller = this.#program(this.lab.control, 'controller', 'controller/main.ts', argv);
+    const from = controller.log.mark();
+    await controller.waitForLine(/controller ready/, { from, timeoutMs: 20_000 });
+    this.#controller = controller;
+  }
+
+  async killController(): Promise<void> {
+    await this.#controller?.stop('SIGKILL');
+    this.#controller = undefined;
+  }
+
+  async #build(): Promise<void> {
+    const inventory = readInventory(join(manifests, 'base'));
+    const hosts = new Map(inventory.nodes.map((name) => [name, this.lab.addNode(name)]));
+    for (const pod of inventory.pods) this.#addPod(pod, hosts.get(pod.node));
+    this.#writeConfiguration();
+    await Promise.all([...this.#pods.keys()].map((name) => this.startApp(name)));
+    await this.startController();
+    await Promise.all([...hosts.values()].map((node) => this.#startTunnel(node)));
+  }
+
+  #addPod(pod: DemoPod, node: LabHost | undefined): void {
+    if (node === undefined)
+      throw new DemoError('start', `Pod "${pod.name}" names a node that no manifest has`);
+    const host = this.lab.addPod(node, { name: pod.name, podNamespace: pod.namespace, address: pod.address });
+    this.#pods.set(pod.name, { ...pod, host, agent: this.lab.agent(host) });
+  }
+
+  #writeConfiguration(): void {
+    mkdirSync(this.#configDirectory, { recursive: true });
+    mkdirSync(this.#stateDirectory, { recursive: true, mode: 0o700 });
+    const base = join(manifests, 'base');
+    for (const file of readdirSync(base)) copyFileSync(join(base, file), join(this.#configDirectory, file));
+  }
+
+  async #startTunnel(node: LabHost): Promise<void> {
+    const token = command([
+      process.execPath,
+      join(project, 'cli/main.ts'),
+      ...['token', 'create', '--node', node.name, '--state', this.#stateDirectory],
+    ]);
+    const tokenFile = join(this.lab.directory, `${node.name}.token`);
+    writeFileSync(tokenFile, token, { mode: 0o600 });
+    const pins = '/sys/fs/bpf/weft-demo';
+    this.lab.own(pins);
+    const argv = ['--node', node.name, '--controller', `${this.lab.control.address.v4}:${controllerPort}`];
+    argv.push('--token-file', tokenFile, '--root-cert', join(this.#stateDirectory, 'root-cert.pem'));
+    argv.push('--pin-dir', join(pins, node.name));
+    const tunnel = this.#program(node, `ztunnel-${node.name}`, 'ztunnel/main.ts', argv);
+    this.#tunnels.set(node.name, { process: tunnel, agent: this.lab.agent(node) });
+    await this.#untilReady(node.name, tunnel);
+  }
+
+  async #untilReady(node: string, tunnel: LabProcess): Promise<void> {
+    const ready = eventually(
+      `ready: the ztunnel of ${node}`,
+      () => this.ask(node, 15021, '/healthz/ready'),
+      20_000,
+    );
+    await Promise.race([ready, rejectAtEnd(tunnel)]);
+  }
+
+  #tunnel(node: string): Tunnel {
+    const tunnel = this.#tunnels.get(node);
+    if (tunnel === undefined) throw new DemoError('start', `No ztunnel runs on node "${node}"`);
+    return tunnel;
+  }
+
+  #program(host: LabHost, name: string, file: string, argv: readonly string[]): LabProcess {
+    return this.lab.spawn(host, { name, argv: [process.execPath, join(project, file), ...argv] });
+  }
+}
+
+function rejectAtEnd(program: LabProcess): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    const fail = (): void => reject(program.ended.reason as Error);
+    if (program.ended.aborted) fail();
+    program.ended.addEventListener('abort', fail);
+  });
+}
