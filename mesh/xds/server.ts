@@ -1,0 +1,143 @@
+// The aggregated discovery service of a controller, delta only: authenticates a stream, then lets XdsStream speak.
+// Serves whatever types the store holds; a type it does not know is answered as empty.
+
+import { Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
+import type { Logger } from '../runtime/logger.ts';
+import { type Authenticate, type Caller, callMetadata } from './caller.ts';
+import {
+  AggregatedDiscoveryService,
+  type DeltaDiscoveryRequest,
+  type DeltaDiscoveryResponse,
+} from './gen/envoy/service/discovery/v3/discovery_pb.ts';
+import type { GrpcServer } from './grpc-server.ts';
+import { grpcService } from './grpc-service.ts';
+import type { ResourceStore } from './resource-store.ts';
+import { weftHeader } from './type-urls.ts';
+import { type StreamStatus, type XdsCounters, XdsStream } from './xds-stream.ts';
+
+export interface XdsServerOptions {
+  readonly store: ResourceStore;
+  readonly authenticate: Authenticate;
+  readonly logger: Logger;
+  /** Content bytes of one response; nodes accept 200 MiB a message (WIRE 3.1). Default 64 MiB. */
+  readonly maxResponseBytes?: number;
+  /** Streams one caller may hold open at once; a restart overlaps two. Default 8. */
+  readonly maxStreamsPerCaller?: number;
+}
+
+type Call = ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
+
+export class XdsServer {
+  readonly #options: XdsServerOptions;
+  readonly #streams = new Map<XdsStream, Call>();
+  readonly #unsubscribe: () => void;
+  readonly #counters: XdsCounters = { responses: 0, resources: 0, nacks: 0 };
+  #closed = false;
+
+  constructor(options: XdsServerOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.store.subscribe((changes) => {
+      for (const stream of this.#streams.keys()) stream.onChanges(changes);
+    });
+  }
+
+  /** Adds the service; before the server binds. */
+  register(server: GrpcServer): void {
+    server.addService(grpcService(AggregatedDiscoveryService), {
+      deltaAggregatedResources: (call: Call) => void this.#accept(call),
+    });
+  }
+
+  get counters(): Readonly<XdsCounters> {
+    return this.#counters;
+  }
+
+  /** One entry for each open stream. */
+  streams(): StreamStatus[] {
+    return [...this.#streams.keys()].map((stream) => stream.status());
+  }
+
+  /** Ends every stream with UNAVAILABLE, so that nodes look for another controller. */
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    for (const [stream, call] of this.#streams) {
+      stream.close();
+      fail(call, status.UNAVAILABLE, 'The controller is stopping');
+    }
+    this.#streams.clear();
+  }
+
+  async #accept(call: Call): Promise<void> {
+    let ended = false;
+    const end = () => {
+      ended = true;
+    };
+    call.on('cancelled', end);
+    // A request that does not decode ends the call; grpc-js has told the peer by then.
+    call.on('error', end);
+    const caller = await this.#authenticate(call);
+    if (caller === undefined || ended) return;
+    if (this.#closed) return fail(call, status.UNAVAILABLE, 'The controller is stopping');
+    const { maxStreamsPerCaller = 8 } = this.#options;
+    const open = [...this.#streams.keys()].filter((stream) => stream.caller.name === caller.name).length;
+    if (open >= maxStreamsPerCaller) {
+      this.#options.logger.warn({ caller: caller.name, open }, 'Too many streams of one caller');
+      return fail(call, status.RESOURCE_EXHAUSTED, `"${caller.name}" has ${open} streams open already`);
+    }
+    this.#serve(call, caller);
+  }
+
+  async #authenticate(call: Call): Promise<Caller | undefined> {
+    const metadata = callMetadata(call.metadata, call.getPeer());
+    try {
+      const caller = await this.#options.authenticate(metadata);
+      if (caller !== undefined) return caller;
+      this.#options.logger.warn({ peer: metadata.peer }, 'A stream without a valid token was refused');
+      fail(call, status.UNAUTHENTICATED, 'The token is missing, expired or not for this controller');
+    } catch (err) {
+      this.#options.logger.error({ err, peer: metadata.peer }, 'Checking a token failed');
+      fail(call, status.UNAVAILABLE, 'Tokens cannot be checked at the moment');
+    }
+    return undefined;
+  }
+
+  #serve(call: Call, caller: Caller): void {
+    const { store, logger, maxResponseBytes = 64 * 1024 * 1024 } = this.#options;
+    const stream = new XdsStream({
+      caller,
+      store,
+      logger,
+      maxResponseBytes,
+      counters: this.#counters,
+      transport: {
+        write: (response, flushed) => void call.write(response, flushed),
+        refuse: (reason) => {
+          logger.warn({ caller: caller.name, reason }, 'A stream was ended');
+          fail(call, status.RESOURCE_EXHAUSTED, reason);
+        },
+      },
+    });
+    this.#streams.set(stream, call);
+    logger.info({ caller: caller.name, peer: call.getPeer() }, 'A node connected');
+    const leave = () => {
+      if (!this.#streams.delete(stream)) return;
+      stream.close();
+      logger.info({ caller: caller.name }, 'A node disconnected');
+    };
+    call.on('cancelled', leave);
+    call.on('error', leave);
+    call.on('end', () => {
+      leave();
+      call.end();
+    });
+    const hello = new Metadata();
+    hello.set(weftHeader, '1');
+    call.sendMetadata(hello);
+    call.on('data', (request: DeltaDiscoveryRequest) => stream.onRequest(request));
+  }
+}
+
+function fail(call: Call, code: status, details: string): void {
+  call.emit('error', Object.assign(new Error(details), { code, details }));
+}
