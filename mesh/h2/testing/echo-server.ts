@@ -64,9 +64,21 @@ export class StreamPump {
 
 function echo(stream: H2Stream, headers: readonly Header[], endStream: boolean): StreamHandler {
   if (endStream) {
-    stream.respond([[':status', '200'], ['content-type', 'text/plain']], false);
+    stream.respond(
+      [
+        [':status', '200'],
+        ['content-type', 'text/plain'],
+      ],
+      false,
+    );
   } else {
-    stream.respond([[':status', '200'], ['x-method', headerValue(headers, ':method') ?? '']], false);
+    stream.respond(
+      [
+        [':status', '200'],
+        ['x-method', headerValue(headers, ':method') ?? ''],
+      ],
+      false,
+    );
   }
   const pump = new StreamPump(stream);
   pump.onSent = (bytes) => stream.consume(bytes);
@@ -108,7 +120,12 @@ export async function startEchoServer(
     session.start();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { port: (server.address() as AddressInfo).port, sessions, errors, close: () => closeAll(server, sockets) };
+  return {
+    port: (server.address() as AddressInfo).port,
+    sessions,
+    errors,
+    close: () => closeAll(server, sockets),
+  };
 }
 
 async function closeAll(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
