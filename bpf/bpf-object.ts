@@ -13,15 +13,20 @@ const logBytes = 64 * 1024;
 /** `struct bpf_object_open_opts` of libbpf 1.0: sz at 0, kernel_log_buf at 56, _size at 64, _level at 72. */
 const optionsBytes = 80;
 
-const files = new Map<ObjectName, Buffer>();
+/** Read once: the inbound object is loaded for every pod. */
+const files = new Map<ObjectName, Slab>();
+/** Loading is synchronous, so one log is enough. */
+let sharedLog: Slab | undefined;
 
-function objectFile(name: ObjectName): Buffer {
-  let bytes = files.get(name);
-  if (bytes === undefined) {
-    bytes = readFileSync(new URL(`./obj/${name}.bpf.o`, import.meta.url));
-    files.set(name, bytes);
+function objectFile(name: ObjectName): Slab {
+  let elf = files.get(name);
+  if (elf === undefined) {
+    const bytes = readFileSync(new URL(`./obj/${name}.bpf.o`, import.meta.url));
+    elf = new Slab(bytes.length);
+    elf.bytes.set(bytes);
+    files.set(name, elf);
   }
-  return bytes;
+  return elf;
 }
 
 export class BpfObject {
@@ -33,12 +38,10 @@ export class BpfObject {
    * @throws BpfError load-failed (with the verifier's last lines), incompatible-pins
    */
   static load(name: ObjectName, options?: { readonly pins?: ReadonlyMap<string, string> }): BpfObject {
-    const file = objectFile(name);
-    const elf = new Slab(file.length);
-    elf.bytes.set(file);
-    const log = new Slab(logBytes);
-    log.bytes.fill(0);
-    const handle = open(name, elf, log);
+    sharedLog ??= new Slab(logBytes);
+    const log = sharedLog;
+    log.bytes[0] = 0;
+    const handle = open(name, objectFile(name), log);
     const object = new BpfObject(name, handle);
     try {
       for (const [map, path] of options?.pins ?? []) {

@@ -124,6 +124,7 @@ describeKernel('inbound capture', () => {
     expect(attach({ netnsPath: '/run/netns/nowhere' })).toThrow(
       /Could not open network namespace "\/run\/netns\/nowhere"/,
     );
+    expect(attach({ netnsPath: '/proc/self/ns/net' })).toThrow(/is the proxy's own \(hostNetwork\)/);
     expect(attach({ netnsPath: client.netnsPath })).toThrow(/hboneListeners is not a socket made in/);
     expect(attach({ addresses: [] })).toThrow(/it has 0 addresses/);
     expect(attach({ plaintextListeners: [] })).toThrow(/it has 0 plaintextListeners/);

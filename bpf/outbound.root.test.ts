@@ -1,10 +1,13 @@
 // Outbound capture on the real kernel: every way to connect, and what both ends see.
 
 import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
 import net from 'node:net';
+import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import * as libc from '../mesh/io/libc.ts';
 import { withNetns } from '../mesh/io/netns.ts';
-import { startConnect } from '../mesh/io/socket.ts';
+import { createTcpSocket, listenTcp, startConnect } from '../mesh/io/socket.ts';
 import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { FlowMaps } from './flow-maps.ts';
 import { Redirect } from './redirect.ts';
@@ -120,6 +123,28 @@ describeKernel('outbound capture', () => {
     const intruder = proxy.socket(web.ipv4);
     flows.exempt(intruder);
     expect(await exchange(intruder, web.ipv4, outboundPort)).toBe('no destination');
+  });
+
+  it('finds original destinations in a worker thread, from the posted descriptor numbers', async () => {
+    const pod = network.addPod('threads');
+    const podProxy = new TestProxy(redirect, pod);
+    redirect.attach('threads', { ...podProxy.capture, outboundPort: 15101 });
+    const [listener, client] = withNetns(pod.netnsPath, () => [
+      listenTcp({ address: pod.ipv4, port: 15101 }),
+      createTcpSocket(libc.AF_INET),
+    ]);
+    expect(startConnect(client, { address: far4 as IpAddress, port: 443 })).toBe(0);
+    const accepted = libc.accept4(listener, 0, 0, libc.SOCK_CLOEXEC);
+    expect(accepted).toBeGreaterThan(0);
+    const worker = new Worker(new URL('./testing/flow-maps-worker.ts', import.meta.url), {
+      workerData: { fds: redirect.fds, accepted },
+    });
+    const [found] = await once(worker, 'message');
+    expect(found).toEqual({ address: far4, port: 443 });
+    await worker.terminate();
+    for (const fd of [accepted, client, listener]) libc.close(fd);
+    redirect.detach('threads');
+    await podProxy.close();
   });
 
   it('refuses an enrolled pod without an address of the family', async () => {

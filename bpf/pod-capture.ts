@@ -1,9 +1,9 @@
 // What the caller tells about a pod, checked against the kernel before anything is attached.
 
+import { fstatSync, statSync } from 'node:fs';
 import * as libc from '../mesh/io/libc.ts';
 import { Slab } from '../mesh/io/slab.ts';
-import type { IpAddress } from '../mesh/model/ip-address.ts';
-import { isLoopback } from '../mesh/model/ip-address.ts';
+import { type IpAddress, isLoopback } from '../mesh/model/ip-address.ts';
 import { BpfError } from './bpf-error.ts';
 import { listenerSlots, maxOwnAddresses } from './map-layout.ts';
 
@@ -49,6 +49,18 @@ export function currentNetnsCookie(): bigint {
   } finally {
     libc.close(fd);
   }
+}
+
+/**
+ * A pod on the host's network has the namespace of the machine, which is the proxy's where that is on the host's network
+ * too: capturing it would capture the machine and the proxy. @throws BpfError invalid-capture
+ */
+export function refuseOwnNetns(podUid: string, netnsFd: number): void {
+  if (statSync('/proc/thread-self/ns/net').ino !== fstatSync(netnsFd).ino) return;
+  throw new BpfError(
+    'invalid-capture',
+    `Pod "${podUid}" can not be captured: its network namespace is the proxy's own (hostNetwork)`,
+  );
 }
 
 /** @throws BpfError invalid-capture, naming the pod and what is wrong */

@@ -12,7 +12,7 @@ import type { FlowMapFds } from './flow-maps.ts';
 import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, podSize } from './map-layout.ts';
 import { OutboundPrograms } from './outbound-programs.ts';
 import { openPinDirectory, type PinDirectory, removePinnedInstance } from './pin-directory.ts';
-import { currentNetnsCookie, type PodCapture, validateCapture } from './pod-capture.ts';
+import { currentNetnsCookie, type PodCapture, refuseOwnNetns, validateCapture } from './pod-capture.ts';
 import { attachInbound, type InboundLink } from './pod-inbound.ts';
 
 export interface RedirectOptions {
@@ -81,6 +81,7 @@ export class Redirect {
     this.#assertOpen();
     const netns = openNetns(capture.netnsPath);
     try {
+      refuseOwnNetns(podUid, netns);
       const cookie = withNetnsFd(netns, currentNetnsCookie);
       validateCapture(podUid, capture, cookie);
       const entry = encodePod(podEntry(podUid, capture));
