@@ -4,7 +4,8 @@
 import { z } from 'zod';
 import { labelNamePattern, type ObjectMeta } from './object-meta.ts';
 
-const port = z.number().int().min(1).max(65535);
+const portText = 'Must be a port from 1 to 65535';
+const port = z.number().int(portText).min(1, portText).max(65535, portText);
 const protocol = z.enum(['TCP', 'UDP', 'SCTP']).default('TCP');
 const list = <T extends z.ZodType>(item: T) =>
   z

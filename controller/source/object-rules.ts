@@ -36,15 +36,18 @@ export function brokenRules(kind: KindName, object: unknown): readonly BrokenRul
 function authorizationPolicyRules({ spec }: AuthorizationPolicyObject): BrokenRule[] {
   const broken: BrokenRule[] = [];
   if (spec.selector !== undefined && spec.targetRefs !== undefined) {
-    broken.push({ path: ['spec', 'targetRefs'], message: 'selector and targetRefs exclude each other' });
+    broken.push({
+      path: ['spec', 'targetRefs'],
+      message: 'Fields selector and targetRefs exclude each other',
+    });
   }
   const groups = { Service: ['', 'core'], Gateway: ['gateway.networking.k8s.io'] };
-  const message = "a Service has group '', a Gateway has group 'gateway.networking.k8s.io'";
+  const message = "A Service has group '', a Gateway has group 'gateway.networking.k8s.io'";
   broken.push(...groupRules(spec.targetRefs ?? [], groups, message));
   for (const [i, rule] of (spec.rules ?? []).entries()) {
     for (const [j, condition] of (rule.when ?? []).entries()) {
       if (condition.values !== undefined || condition.notValues !== undefined) continue;
-      broken.push({ path: ['spec', 'rules', i, 'when', j], message: 'set values, notValues or both' });
+      broken.push({ path: ['spec', 'rules', i, 'when', j], message: 'Either values or notValues is needed' });
     }
   }
   return broken;
@@ -65,12 +68,12 @@ function groupRules(
 function peerAuthenticationRules({ spec }: PeerAuthenticationObject): BrokenRule[] {
   const selects = Object.keys(spec.selector?.matchLabels ?? {}).length > 0;
   if (spec.portLevelMtls === undefined || selects) return [];
-  return [{ path: ['spec', 'portLevelMtls'], message: 'portLevelMtls needs a selector with matchLabels' }];
+  return [{ path: ['spec', 'portLevelMtls'], message: 'Modes of ports need a selector with matchLabels' }];
 }
 
 function trafficPolicyRules({ spec }: TrafficPolicyObject): BrokenRule[] {
   const groups = { Service: ['', 'core'], ServiceEntry: ['', 'weft.dev'] };
-  const message = "a Service has group '', a ServiceEntry has group 'weft.dev'";
+  const message = "A Service has group '', a ServiceEntry has group 'weft.dev'";
   const { connectTimeout, idleTimeout, outlierDetection } = spec;
   const at = ['spec', 'outlierDetection'];
   return [
@@ -91,7 +94,7 @@ function durationRule(
   const low = min === undefined ? 0 : (parseDurationMs(min) as number);
   if (ms !== undefined && ms >= low && ms <= (parseDurationMs(max) as number)) return [];
   const range = min === undefined ? `at most ${max}` : `between ${min} and ${max}`;
-  return [{ path, message: `${path.at(-1)} must be ${range}` }];
+  return [{ path, message: `Must be ${range}` }];
 }
 
 function serviceEntryRules({ spec }: ServiceEntryObject): BrokenRule[] {
@@ -99,23 +102,23 @@ function serviceEntryRules({ spec }: ServiceEntryObject): BrokenRule[] {
   if (spec.endpoints !== undefined && spec.workloadSelector !== undefined) {
     broken.push({
       path: ['spec', 'endpoints'],
-      message: 'endpoints and workloadSelector exclude each other',
+      message: 'Fields endpoints and workloadSelector exclude each other',
     });
   }
   if (spec.resolution === 'STATIC' && spec.endpoints === undefined && spec.workloadSelector === undefined) {
     broken.push({
       path: ['spec', 'resolution'],
-      message: 'resolution STATIC needs endpoints or a workloadSelector',
+      message: 'Resolution STATIC needs endpoints or a workloadSelector',
     });
   }
   if (spec.resolution === 'NONE' && spec.endpoints !== undefined) {
-    broken.push({ path: ['spec', 'endpoints'], message: 'resolution NONE takes no endpoints' });
+    broken.push({ path: ['spec', 'endpoints'], message: 'Resolution NONE takes no endpoints' });
   }
   const numbers = new Set<number>();
   for (const [i, { number }] of spec.ports.entries()) {
     // x-kubernetes-list-map-keys of the CRD.
     if (numbers.has(number))
-      broken.push({ path: ['spec', 'ports', i, 'number'], message: `port ${number} is listed twice` });
+      broken.push({ path: ['spec', 'ports', i, 'number'], message: `Port ${number} is listed twice` });
     numbers.add(number);
   }
   return broken;

@@ -66,7 +66,7 @@ function addValue(result: Collector, located: Located): void {
     result.unidentified = true;
     report(result, located, {
       path: [missing],
-      message: `Missing: every object needs a "${missing}" (a text)`,
+      message: `Missing: every object needs "${missing}"`,
     });
     return;
   }

@@ -113,10 +113,7 @@ function validateOwn(kind: ResourceKind, value: Record<string, unknown>): Body {
   const { metadata: _metadata, status: _status, ...rest } = dropNulls(value) as Record<string, unknown>;
   const body = structuredClone(rest);
   if (!validate(body)) return { issues: ajvIssues(validate.errors ?? []) };
-  const issues = brokenRules(kind.kind, body).map(({ path, message }) => ({
-    path,
-    message: capital(message),
-  }));
+  const issues = brokenRules(kind.kind, body);
   return { body: { spec: body['spec'] }, issues };
 }
 
@@ -161,9 +158,31 @@ function describe(error: ErrorObject, path: FieldPath): Issue {
         params['type'] === 'string' && typeof error.data !== 'object' ? ' (put the value in quotes)' : '';
       return { path, message: `Must be of type ${String(params['type'])}, got ${show(error.data)}${quotes}` };
     }
+    case 'minItems':
+    case 'minProperties':
+    case 'minLength':
+      return { path, message: 'Must not be empty' };
+    case 'minimum':
+    case 'maximum':
+    case 'pattern':
+      return { path, message: `${expected(error)}, got ${show(error.data)}` };
     default:
       return { path, message: `${(error.message ?? 'Invalid').replace(/^m/, 'M')}, got ${show(error.data)}` };
   }
+}
+
+/** What a number or a text should be, in words where the pattern alone would say little. */
+function expected({ parentSchema, message }: ErrorObject): string {
+  const { minimum, maximum, pattern } = (parentSchema ?? {}) as {
+    minimum?: number;
+    maximum?: number;
+    pattern?: string;
+  };
+  if (maximum === 65535) return 'Must be a port from 1 to 65535';
+  if (minimum !== undefined && maximum !== undefined) return `Must be from ${minimum} to ${maximum}`;
+  if (pattern?.includes('(h|m|s|ms)')) return 'Must be a duration such as 5s, 500ms or 1h30m';
+  if (pattern?.includes('(\\*\\.)?')) return 'Must be a DNS name in lower case, "*." in front at most';
+  return capital(message ?? 'Invalid');
 }
 
 function unknownField(name: string, known: readonly string[]): string {

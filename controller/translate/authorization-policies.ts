@@ -5,7 +5,6 @@ import type { AuthorizationPolicy, Match, Rule } from '../../mesh/model/authoriz
 import { policyKey, serviceKey } from '../../mesh/model/key.ts';
 import type { AuthorizationPolicyObject, AuthorizationRule } from '../resources/own-kinds.ts';
 import { objectKey, type Resources } from '../resources/resources.ts';
-import { formatFieldPath } from '../source/problem.ts';
 import {
   conditionMatch,
   operationMatch,
@@ -96,13 +95,8 @@ function attachToTargets(context: PoliciesContext, object: AuthorizationPolicyOb
 }
 
 function reportIdle(context: PoliciesContext, { metadata }: AuthorizationPolicyObject, why: string): void {
-  const condition = {
-    type: 'Accepted',
-    status: 'True',
-    reason: 'NoWorkload',
-    message: `In force, but ${why}`,
-  } as const;
-  context.statuses.set('AuthorizationPolicy', metadata, condition);
+  const message = `In force, but ${why}`;
+  context.statuses.remark('AuthorizationPolicy', metadata, { reason: 'NoWorkload', message });
 }
 
 const actions = { ALLOW: 'allow', DENY: 'deny', AUDIT: 'audit' } as const;
@@ -146,7 +140,7 @@ function translateRule(
     const { metadata, spec } = object;
     const effect = spec.action === 'DENY' ? 'the rule refuses more than it says' : 'the rule is left out';
     for (const { path, message } of bad) {
-      const text = `${formatFieldPath(path)}: ${message} (${effect} until this is right)`;
+      const text = `${message} (${effect} until this is right)`;
       context.statuses.reject('AuthorizationPolicy', metadata, {
         reason: 'InvalidRule',
         message: text,

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { buildResources } from '../resources/resources.ts';
 import { parseManifest } from '../source/parse-manifest.ts';
-import { formatFieldPath, formatProblem } from '../source/problem.ts';
+import { formatProblem } from '../source/problem.ts';
 import { translate } from './translate.ts';
 
 const testdata = fileURLToPath(new URL('./testdata/', import.meta.url));
@@ -39,8 +39,7 @@ function render(text: string, name: string): string {
   const conditions = statuses.map(({ kind, namespace, name, conditions }) => ({
     object: `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`,
     conditions: conditions.map(
-      ({ type, status, reason, message, field }) =>
-        `${type}=${status} ${reason}${field === undefined ? '' : ` ${formatFieldPath(field)}`}: ${message}`,
+      ({ type, status, reason, message }) => `${type}=${status} ${reason}: ${message}`,
     ),
   }));
   const shown = { problems: problems.map(formatProblem), model: plain(model), statuses: conditions };

@@ -52,12 +52,7 @@ function translateService(
   };
   if (spec.sessionAffinity === 'ClientIP') {
     const message = 'In force; sessionAffinity ClientIP is not kept by the mesh';
-    context.statuses.set('Service', metadata, {
-      type: 'Accepted',
-      status: 'True',
-      reason: 'SessionAffinityIgnored',
-      message,
-    });
+    context.statuses.remark('Service', metadata, { reason: 'SessionAffinityIgnored', message });
   }
   return { kind: 'Service', metadata, service, namedTargets };
 }
@@ -97,12 +92,7 @@ function virtualAddresses(
   if (written.length === 0 && context.standalone) {
     const message =
       'In force as a headless Service: nobody assigns addresses here, set spec.clusterIP to give it one';
-    context.statuses.set('Service', metadata, {
-      type: 'Accepted',
-      status: 'True',
-      reason: 'NoClusterAddress',
-      message,
-    });
+    context.statuses.remark('Service', metadata, { reason: 'NoClusterAddress', message });
   }
   return addresses;
 }

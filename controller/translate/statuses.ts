@@ -3,7 +3,7 @@
 
 import type { ObjectMeta } from '../resources/object-meta.ts';
 import { type KindName, type ObjectReference, objectKey } from '../resources/resources.ts';
-import type { FieldPath } from '../source/problem.ts';
+import { type FieldPath, formatFieldPath } from '../source/problem.ts';
 
 export type ConditionType = 'Accepted' | 'ResolvedRefs' | 'Conflicted';
 
@@ -13,9 +13,23 @@ export interface Condition {
   /** One word in CamelCase. */
   readonly reason: string;
   readonly message: string;
-  /** The field at fault, if it is one. */
+  /** Each fault apart, if the condition is bad. */
+  readonly faults: readonly Fault[];
+}
+
+/** One thing that is wrong, and the field it is wrong with. */
+export interface Fault {
+  readonly message: string;
   readonly field?: FieldPath;
 }
+
+/** What a step of the translation says is wrong with an object. */
+export interface Objection extends Fault {
+  readonly reason: string;
+}
+
+/** A status is for people: after this many faults it only counts. */
+const maxFaults = 10;
 
 export interface ObjectStatus extends ObjectReference {
   readonly generation?: number;
@@ -24,85 +38,100 @@ export interface ObjectStatus extends ObjectReference {
 }
 
 /** Bad: Accepted or ResolvedRefs False, Conflicted True. */
-export function isBadCondition(condition: Condition): boolean {
-  return (condition.status === 'False') === (condition.type !== 'Conflicted');
+export function isBadCondition({ type, status }: Pick<Condition, 'type' | 'status'>): boolean {
+  return (status === 'False') === (type !== 'Conflicted');
 }
 
+interface Draft {
+  readonly status: 'True' | 'False';
+  readonly reason: string;
+  readonly faults: Fault[];
+}
+
+interface Entry {
+  readonly reference: ObjectReference;
+  readonly metadata: ObjectMeta;
+  readonly conditions: Map<ConditionType, Draft>;
+}
+
+const accepted: Draft = { status: 'True', reason: 'Accepted', faults: [{ message: 'In force' }] };
+
 export class StatusCollector {
-  readonly #objects = new Map<
-    string,
-    { reference: ObjectReference; meta: ObjectMeta; conditions: Map<ConditionType, Condition> }
-  >();
+  readonly #objects = new Map<string, Entry>();
 
   /** Announces an object that always gets a status: Accepted unless something else is said about it. */
   announce(kind: KindName, metadata: ObjectMeta): void {
     this.#entry(kind, metadata);
   }
 
-  /** Sets a condition; a second bad one of the same type adds its message, a good one never replaces a bad one. */
-  set(kind: KindName, metadata: ObjectMeta, condition: Condition): void {
+  /** Says something worth knowing about an object that is in force. */
+  remark(kind: KindName, metadata: ObjectMeta, { reason, message }: Objection): void {
     const { conditions } = this.#entry(kind, metadata);
-    const earlier = conditions.get(condition.type);
-    if (earlier === undefined || (!isBadCondition(earlier) && isBadCondition(condition))) {
-      conditions.set(condition.type, condition);
-    } else if (isBadCondition(earlier) && isBadCondition(condition)) {
-      conditions.set(condition.type, { ...earlier, message: `${earlier.message}; ${condition.message}` });
-    }
+    if (!conditions.has('Accepted'))
+      conditions.set('Accepted', { status: 'True', reason, faults: [{ message }] });
   }
 
-  reject(
-    kind: KindName,
-    metadata: ObjectMeta,
-    problem: { reason: string; message: string; field?: FieldPath },
-  ): void {
-    this.set(kind, metadata, { type: 'Accepted', status: 'False', ...problem });
+  /** Accepted is False; the object may be in force in part, as the message says. */
+  reject(kind: KindName, metadata: ObjectMeta, objection: Objection): void {
+    this.#object(this.#entry(kind, metadata), { type: 'Accepted', status: 'False' }, objection);
   }
 
-  unresolved(
-    kind: KindName,
-    metadata: ObjectMeta,
-    problem: { reason: string; message: string; field?: FieldPath },
-  ): void {
-    this.set(kind, metadata, { type: 'ResolvedRefs', status: 'False', ...problem });
+  /** ResolvedRefs is False. */
+  unresolved(kind: KindName, metadata: ObjectMeta, objection: Objection): void {
+    this.#object(this.#entry(kind, metadata), { type: 'ResolvedRefs', status: 'False' }, objection);
   }
 
-  conflict(
-    kind: KindName,
-    metadata: ObjectMeta,
-    problem: { reason: string; message: string; field?: FieldPath },
-  ): void {
-    this.set(kind, metadata, { type: 'Conflicted', status: 'True', ...problem });
+  /** Conflicted is True. */
+  conflict(kind: KindName, metadata: ObjectMeta, objection: Objection): void {
+    this.#object(this.#entry(kind, metadata), { type: 'Conflicted', status: 'True' }, objection);
   }
 
   /** All statuses, sorted by kind, namespace and name. */
   finish(): readonly ObjectStatus[] {
-    return [...this.#objects]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { reference, meta, conditions }]) => {
-        if (!conditions.has('Accepted')) {
-          conditions.set('Accepted', {
-            type: 'Accepted',
-            status: 'True',
-            reason: 'Accepted',
-            message: 'In force',
-          });
-        }
-        return {
-          ...reference,
-          ...(meta.generation === undefined ? {} : { generation: meta.generation }),
-          conditions: [...conditions.values()].sort((a, b) => (a.type < b.type ? -1 : 1)),
-        };
-      });
+    return [...this.#objects].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => finishEntry(entry));
   }
 
-  #entry(kind: KindName, meta: ObjectMeta) {
-    const key = `${kind}/${objectKey(meta.namespace, meta.name)}`;
+  #object(
+    { conditions }: Entry,
+    { type, status }: { type: ConditionType; status: 'True' | 'False' },
+    { reason, message, field }: Objection,
+  ): void {
+    const fault = field === undefined ? { message } : { message, field };
+    const earlier = conditions.get(type);
+    if (earlier?.status === status) earlier.faults.push(fault);
+    else conditions.set(type, { status, reason, faults: [fault] });
+  }
+
+  #entry(kind: KindName, metadata: ObjectMeta): Entry {
+    const key = `${kind}/${objectKey(metadata.namespace, metadata.name)}`;
     let entry = this.#objects.get(key);
     if (entry === undefined) {
-      const reference = { kind, namespace: meta.namespace, name: meta.name };
-      entry = { reference, meta, conditions: new Map() };
+      const reference = { kind, namespace: metadata.namespace, name: metadata.name };
+      entry = { reference, metadata, conditions: new Map() };
       this.#objects.set(key, entry);
     }
     return entry;
   }
+}
+
+function finishEntry({ reference, metadata, conditions }: Entry): ObjectStatus {
+  const all = new Map(conditions);
+  if (!all.has('Accepted')) all.set('Accepted', accepted);
+  const finished = [...all].map(([type, { status, reason, faults }]) => {
+    const bad = isBadCondition({ type, status });
+    return { type, status, reason, message: summary(faults), faults: bad ? faults : [] };
+  });
+  return {
+    ...reference,
+    ...(metadata.generation === undefined ? {} : { generation: metadata.generation }),
+    conditions: finished.sort((a, b) => (a.type < b.type ? -1 : 1)),
+  };
+}
+
+function summary(faults: readonly Fault[]): string {
+  const shown = faults
+    .slice(0, maxFaults)
+    .map(({ field, message }) => (field === undefined ? message : `${formatFieldPath(field)}: ${message}`));
+  if (faults.length > maxFaults) shown.push(`and ${faults.length - maxFaults} more`);
+  return shown.join('; ');
 }
