@@ -2,27 +2,24 @@
 // identity: the token says which node calls, and a node may ask only for service accounts of pods that run on it now.
 // Each request ends in exactly one log line and one count.
 
-import {
-  type handleUnaryCall,
-  type sendUnaryData,
-  type Server,
-  type ServerUnaryCall,
-  status,
-} from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { type handleUnaryCall, type sendUnaryData, type ServerUnaryCall, status } from '@grpc/grpc-js';
 import { formatSpiffeId, type Identity, parseSpiffeId } from '../../mesh/model/spiffe-id.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
 import {
-  certificateResponse,
-  certificateServiceDefinition,
+  certificateService,
   impersonatedIdentityKey,
 } from '../../mesh/tls/certificate-service-definition.ts';
-import type {
-  IstioCertificateRequest,
-  IstioCertificateResponse,
+import { callMetadata } from '../../mesh/xds/caller.ts';
+import {
+  type IstioCertificateRequest,
+  type IstioCertificateResponse,
+  IstioCertificateResponseSchema,
 } from '../../mesh/xds/gen/istio/v1/auth/ca_pb.ts';
+import type { GrpcServer } from '../../mesh/xds/grpc-server.ts';
 import { CaError, type CaErrorCode } from '../ca/ca-error.ts';
 import type { CertificateAuthority } from '../ca/certificate-authority.ts';
-import type { AuthenticationFailureCode, Authenticator, Caller } from './join-tokens.ts';
+import type { AuthenticationFailureCode, Authenticator, NodeCaller } from './join-tokens.ts';
 
 /** Which pods run where, as the controller knows it now. */
 export interface PodsOnNode {
@@ -82,7 +79,7 @@ type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
 /** What is known of a request when it is logged. */
 interface Subject {
   peer: string;
-  caller?: Caller;
+  caller?: NodeCaller;
   identity?: string;
 }
 
@@ -98,13 +95,16 @@ const invalidArgument = new Set<CaErrorCode>([
 const internalDetails = "Internal error; the controller's log has the reason";
 
 /** Adds the service to a server; tokens travel in its metadata, so the server must speak TLS. */
-export function addCertificateService(server: Server, options: CertificateServiceOptions): void {
+export function addCertificateService(
+  server: Pick<Server, 'addService'>,
+  options: CertificateServiceOptions,
+): void {
   const service = new CertificateService(options);
   const createCertificate: handleUnaryCall<IstioCertificateRequest, IstioCertificateResponse> = (
     call,
     callback,
   ) => void service.createCertificate(call, callback);
-  server.addService(certificateServiceDefinition, { createCertificate });
+  server.addService(certificateService, { createCertificate });
 }
 
 class CertificateService {
@@ -124,16 +124,19 @@ class CertificateService {
     const subject: Subject = { peer: call.getPeer() };
     const outcome = await this.#outcome(call, subject).catch(internal);
     this.#report(subject, outcome);
-    if (outcome.ok) callback(null, certificateResponse(outcome.entries));
+    if (outcome.ok)
+      callback(null, create(IstioCertificateResponseSchema, { certChain: [...outcome.entries] }));
     else callback({ code: outcome.status, details: outcome.told });
   }
 
   async #outcome(call: Call, subject: Subject): Promise<Outcome> {
-    const [authorization] = call.metadata.get('authorization');
-    const authentication = await this.#options.authenticator.authenticate(authorization?.toString());
+    const { token } = callMetadata(call.metadata, subject.peer);
+    const authentication = await this.#options.authenticator.authenticate(token);
     if (!authentication.ok) {
       const { code, reason } = authentication;
-      return refuse(code, status.UNAUTHENTICATED, reason, `Join token refused: ${code}`);
+      // A record that cannot be read is not the caller's fault: it shall come again.
+      const answer = code === 'token-record-unusable' ? status.UNAVAILABLE : status.UNAUTHENTICATED;
+      return refuse(code, answer, reason, `Join token refused: ${code}`);
     }
     const { caller } = authentication;
     subject.caller = caller;
@@ -156,7 +159,7 @@ class CertificateService {
     }
   }
 
-  async #issue(call: Call, caller: Caller, subject: Subject): Promise<Outcome> {
+  async #issue(call: Call, caller: NodeCaller, subject: Subject): Promise<Outcome> {
     const { csr, validityDuration, metadata } = call.request;
     const asked = metadata?.[impersonatedIdentityKey];
     if (asked === undefined) {

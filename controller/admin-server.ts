@@ -1,0 +1,127 @@
+// The controller's admin endpoint: plain HTTP on loopback for metrics, health and dumps. GET only, no secrets, no
+// authentication; every answer is computed when it is asked for.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Model } from '../mesh/model/model.ts';
+import { splitAddress } from './config.ts';
+import { formatProblem, type Problem } from './source/problem.ts';
+import type { ObjectStatus } from './translate/statuses.ts';
+
+export interface AdminView {
+  ready(): boolean;
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  model(): Model;
+  statuses(): readonly ObjectStatus[];
+  problems(): readonly Problem[];
+  /** One entry for each connected node. */
+  nodes(): readonly unknown[];
+  certificates(): unknown;
+}
+
+type Answer = { readonly status: number; readonly contentType: string; readonly body: string };
+
+export class AdminServer {
+  readonly #view: AdminView;
+  readonly #server: Server;
+
+  constructor(view: AdminView) {
+    this.#view = view;
+    this.#server = createServer((request, response) => void this.#handle(request, response));
+    // A scraper that stalls must not hold a connection for ever.
+    this.#server.requestTimeout = 10_000;
+    this.#server.headersTimeout = 5_000;
+    this.#server.maxConnections = 64;
+  }
+
+  /** Listens on `IP:PORT` (port 0: any free one) and returns the port. Rejects if it cannot. */
+  listen(address: string): Promise<number> {
+    const target = splitAddress(address);
+    if (target === undefined) throw new RangeError(`Admin address "${address}" is not IP:PORT`);
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause) => {
+        const message = `Listening on admin address "${address}" failed: ${cause.message}; is the port taken?`;
+        reject(new Error(message, { cause }));
+      });
+      this.#server.listen({ host: target.ip, port: target.port }, () => {
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answer = await this.#answer(request).catch((error: unknown) =>
+      plain(500, `Failed: ${String(error)}\n`),
+    );
+    response.writeHead(answer.status, { 'content-type': answer.contentType });
+    response.end(answer.body);
+  }
+
+  async #answer(request: IncomingMessage): Promise<Answer> {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'Only GET is served here\n');
+    const [path] = (request.url ?? '/').split('?');
+    switch (path) {
+      case '/':
+        return plain(200, `${paths.join('\n')}\n`);
+      case '/healthz/ready':
+        return this.#view.ready() ? plain(200, 'ready\n') : plain(500, 'waiting for the first manifests\n');
+      case '/metrics': {
+        const { contentType, text } = await this.#view.metrics();
+        return { status: 200, contentType, body: text };
+      }
+      case '/config_dump':
+        return json(dumpModel(this.#view.model()));
+      case '/statuses':
+        return json(this.#view.statuses());
+      case '/nodes':
+        return json(this.#view.nodes());
+      case '/certificates':
+        return json(this.#view.certificates());
+      case '/debug/problems':
+        return json(this.#view.problems().map((problem) => ({ ...problem, text: formatProblem(problem) })));
+      default:
+        return plain(404, `Unknown path; known are ${paths.join(', ')}\n`);
+    }
+  }
+}
+
+const paths = [
+  '/healthz/ready',
+  '/metrics',
+  '/config_dump',
+  '/statuses',
+  '/nodes',
+  '/certificates',
+  '/debug/problems',
+];
+
+/** Lists instead of maps, as in the node's own dump. */
+function dumpModel(model: Model): unknown {
+  return {
+    meshConfig: model.meshConfig,
+    workloads: [...model.workloads.values()],
+    services: [...model.services.values()],
+    policies: [...model.policies.values()],
+    pods: [...model.pods.values()],
+  };
+}
+
+function plain(status: number, body: string): Answer {
+  return { status, contentType: 'text/plain; charset=utf-8', body };
+}
+
+function json(value: unknown): Answer {
+  const body = JSON.stringify(
+    value,
+    (_key, inner: unknown) => (inner instanceof Map ? Object.fromEntries(inner) : inner),
+    2,
+  );
+  return { status: 200, contentType: 'application/json', body: `${body}\n` };
+}

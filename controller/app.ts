@@ -1,0 +1,232 @@
+// The controller put together: source -> translate -> publish, the certificate authority and the services nodes call.
+// The only file that wires concrete parts. Nothing is served before the first manifests were read, because a node
+// takes an empty answer for an empty mesh.
+
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseIpAddress } from '../mesh/model/ip-address.ts';
+import type { Clock } from '../mesh/runtime/clock.ts';
+import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
+import type { Authenticate } from '../mesh/xds/caller.ts';
+import { GrpcServer } from '../mesh/xds/grpc-server.ts';
+import { ResourceStore } from '../mesh/xds/resource-store.ts';
+import { XdsServer } from '../mesh/xds/server.ts';
+import { AdminServer } from './admin-server.ts';
+import { CertificateAuthority } from './ca/certificate-authority.ts';
+import { ServerCertificate, type ServerKeyPair } from './ca/server-certificate.ts';
+import type { ControllerConfig } from './config.ts';
+import { ControllerMetrics } from './controller-metrics.ts';
+import { addCertificateService } from './identity/certificate-service.ts';
+import { type Authenticator, JoinTokens } from './identity/join-tokens.ts';
+import { ModelPodsOnNode } from './pods-on-node.ts';
+import { ModelPublisher } from './publish.ts';
+import type { Resources } from './resources/resources.ts';
+import { DirectorySource } from './source/directory-source.ts';
+import { formatProblem, type Problem } from './source/problem.ts';
+import { type ObjectStatus, isBadCondition } from './translate/statuses.ts';
+import { translate } from './translate/translate.ts';
+
+/** Certificate requests under way when the controller stops get this long to end. */
+const stopGraceMs = 2_000;
+
+export interface ControllerPorts {
+  readonly grpc: number;
+  readonly admin: number;
+}
+
+/** Where the roots are for nodes to copy; rewritten when they change. */
+export function rootCertificatePath(stateDir: string): string {
+  return join(stateDir, 'root-cert.pem');
+}
+
+export class Controller {
+  readonly #config: ControllerConfig;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #store: ResourceStore;
+  readonly #publisher: ModelPublisher;
+  readonly #pods: ModelPodsOnNode;
+  readonly #tokens: JoinTokens;
+  readonly #xds: XdsServer;
+  readonly #metrics: ControllerMetrics;
+  readonly #admin: AdminServer;
+  readonly #source: DirectorySource;
+  readonly #stops: (() => Promise<void> | void)[] = [];
+  #authority: CertificateAuthority | undefined;
+  #statuses: readonly ObjectStatus[] = [];
+  #problems: readonly Problem[] = [];
+  #reported: ReadonlySet<string> = new Set();
+  #ready = false;
+
+  constructor(config: ControllerConfig, { clock }: { readonly clock: Clock }) {
+    const { logFormat: format, logLevel: level } = config;
+    const logger = (component: string) => createLogger({ component, format, level });
+    this.#config = config;
+    this.#clock = clock;
+    this.#logger = logger('controller');
+    this.#store = new ResourceStore({ clock });
+    this.#publisher = new ModelPublisher({ store: this.#store });
+    this.#pods = new ModelPodsOnNode({ clock });
+    this.#tokens = new JoinTokens({ stateDir: config.stateDir, clock });
+    const authenticate = authenticateNode(this.#tokens);
+    this.#xds = new XdsServer({ store: this.#store, authenticate, logger: logger('xds') });
+    this.#metrics = new ControllerMetrics({
+      connectedNodes: () => this.#xds.streams().length,
+      xdsCounters: () => this.#xds.counters,
+    });
+    this.#admin = new AdminServer({
+      ready: () => this.#ready,
+      metrics: async () => ({
+        contentType: this.#metrics.registry.contentType,
+        text: await this.#metrics.registry.metrics(),
+      }),
+      model: () => this.#publisher.model,
+      statuses: () => this.#statuses,
+      problems: () => this.#problems,
+      nodes: () => this.#xds.streams(),
+      certificates: () => this.#authority?.rotation() ?? {},
+    });
+    const source = { directory: config.configDir, clock, logger: logger('source') };
+    this.#source = new DirectorySource(source, {
+      onResources: (resources, problems) => this.#onResources(resources, problems),
+    });
+  }
+
+  /** Reads the manifests, then listens. On failure everything opened so far is closed again. */
+  async start(): Promise<ControllerPorts> {
+    try {
+      return await this.#start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Ends every stream, lets certificate requests finish and closes everything. Idempotent. */
+  async stop(): Promise<void> {
+    this.#ready = false;
+    for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
+  }
+
+  async #start(): Promise<ControllerPorts> {
+    const { stateDir } = this.#config;
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    this.#stops.push(() => this.#source.close());
+    await this.#source.start();
+    const authority = await this.#openAuthority();
+    const grpc = await this.#listenGrpc(authority);
+    const admin = await this.#admin.listen(this.#config.adminAddress);
+    this.#stops.push(() => this.#admin.close());
+    this.#ready = true;
+    this.#logger.info({ grpcPort: grpc, adminPort: admin, stateDir }, 'controller is ready');
+    return { grpc, admin };
+  }
+
+  async #openAuthority(): Promise<CertificateAuthority> {
+    const { stateDir, certificateLifeSeconds, minCertificateLifeSeconds } = this.#config;
+    const { logFormat: format, logLevel: level } = this.#config;
+    const authority = await CertificateAuthority.open({
+      stateDir,
+      clock: this.#clock,
+      logger: createLogger({ component: 'ca', format, level }),
+      defaultLifeSeconds: certificateLifeSeconds,
+      minLifeSeconds: minCertificateLifeSeconds,
+      maxLifeSeconds: certificateLifeSeconds,
+    });
+    this.#authority = authority;
+    this.#stops.push(() => authority.close());
+    await writeRoots(authority, stateDir);
+    authority.subscribe(() => {
+      writeRoots(authority, stateDir).catch((err: unknown) => {
+        this.#logger.error({ err }, 'writing the root certificates failed');
+      });
+    });
+    return authority;
+  }
+
+  async #listenGrpc(authority: CertificateAuthority): Promise<number> {
+    const logger = createLogger({
+      component: 'ca',
+      format: this.#config.logFormat,
+      level: this.#config.logLevel,
+    });
+    const names = this.#config.serverNames;
+    const certificate = await ServerCertificate.open({
+      authority,
+      clock: this.#clock,
+      logger,
+      dnsNames: names.filter((name) => parseIpAddress(name) === undefined),
+      ipAddresses: names.map((name) => parseIpAddress(name)).filter((ip) => ip !== undefined),
+    });
+    this.#stops.push(() => certificate.close());
+    const server = new GrpcServer({ tls: serverTls(certificate.current()) });
+    this.#xds.register(server);
+    addCertificateService(server, {
+      authority,
+      authenticator: this.#tokens,
+      pods: this.#pods,
+      logger,
+      counter: this.#metrics.certificateRequests,
+    });
+    const port = await server.bind(this.#config.address);
+    this.#stops.push(async () => {
+      this.#xds.close();
+      this.#pods.close();
+      await server.close({ clock: this.#clock, graceMs: stopGraceMs });
+    });
+    certificate.subscribe((pair) => server.updateTls(serverTls(pair)));
+    return port;
+  }
+
+  #onResources(resources: Resources, problems: readonly Problem[]): void {
+    const { clusterId, trustDomain } = this.#config;
+    const startedAt = this.#clock.monotonic();
+    const { model, statuses } = translate(resources, { clusterId, trustDomain, standalone: true });
+    const durationMs = this.#clock.monotonic() - startedAt;
+    this.#pods.update(model);
+    this.#publisher.publish(model);
+    this.#statuses = statuses;
+    this.#problems = problems;
+    this.#metrics.onTranslated(model, { durationMs });
+    this.#metrics.onProblems(problems);
+    this.#reportNew(problems, statuses);
+  }
+
+  /** Each problem and each bad status is logged once, when it appears. */
+  #reportNew(problems: readonly Problem[], statuses: readonly ObjectStatus[]): void {
+    const lines = new Set(problems.map(formatProblem));
+    for (const { kind, namespace, name, conditions } of statuses) {
+      for (const { type, status, reason, message } of conditions) {
+        if (!isBadCondition({ type, status })) continue;
+        lines.add(
+          `${kind} ${namespace === '' ? name : `${namespace}/${name}`}: ${type} ${status} (${reason}): ${message}`,
+        );
+      }
+    }
+    for (const line of lines) {
+      if (!this.#reported.has(line)) this.#logger.warn({ problem: line }, 'problem with the configuration');
+    }
+    this.#reported = lines;
+  }
+}
+
+/** The node's join token decides who it is; a record that cannot be read is our trouble, not the caller's. */
+function authenticateNode(tokens: Authenticator): Authenticate {
+  return async ({ token }) => {
+    const result = await tokens.authenticate(token === undefined ? undefined : `Bearer ${token}`);
+    if (result.ok) return { name: result.caller.node, node: result.caller.node };
+    if (result.code === 'token-record-unusable') throw new Error(result.reason);
+    return undefined;
+  };
+}
+
+function serverTls({ privateKeyPem, chainPem }: ServerKeyPair): { key: string; certificateChain: string } {
+  return { key: privateKeyPem, certificateChain: chainPem };
+}
+
+/** Replaced in one step: a node that copies it never sees half a file. */
+async function writeRoots(authority: CertificateAuthority, stateDir: string): Promise<void> {
+  const path = rootCertificatePath(stateDir);
+  await writeFile(`${path}.new`, authority.rootsPem(), { mode: 0o644 });
+  await rename(`${path}.new`, path);
+}

@@ -1,0 +1,111 @@
+// The controller's own metrics, in one registry of its own. Names start with weft_controller_.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Model } from '../mesh/model/model.ts';
+import type { Problem } from './source/problem.ts';
+
+/** What is read at each scrape. */
+export interface MetricSources {
+  connectedNodes(): number;
+  xdsCounters(): { readonly responses: number; readonly resources: number; readonly nacks: number };
+}
+
+export class ControllerMetrics {
+  readonly registry = new Registry();
+  readonly certificateRequests: Counter<'result'>;
+  readonly #model: Gauge<'kind'>;
+  readonly #problems: Gauge<'severity'>;
+  readonly #translations: Histogram;
+
+  constructor(sources: MetricSources) {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.certificateRequests = new Counter({
+      name: 'weft_controller_certificate_requests_total',
+      help: 'Requests for workload certificates by result',
+      labelNames: ['result'],
+      registers,
+    });
+    this.#model = new Gauge({
+      name: 'weft_controller_model_objects',
+      help: 'Objects of the current model by kind',
+      labelNames: ['kind'],
+      registers,
+    });
+    this.#problems = new Gauge({
+      name: 'weft_controller_source_problems',
+      help: 'Problems of the current manifests by severity',
+      labelNames: ['severity'],
+      registers,
+    });
+    this.#translations = new Histogram({
+      name: 'weft_controller_translate_duration_seconds',
+      help: 'Time to compile the resources to the model',
+      buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2],
+      registers,
+    });
+    scrapedGauge(registers, {
+      name: 'weft_controller_connected_nodes',
+      help: 'Open configuration streams',
+      read: () => sources.connectedNodes(),
+    });
+    scrapedCounter(registers, {
+      name: 'weft_controller_xds_responses_total',
+      help: 'Configuration responses sent to nodes',
+      read: () => sources.xdsCounters().responses,
+    });
+    scrapedCounter(registers, {
+      name: 'weft_controller_xds_resources_total',
+      help: 'Configuration resources sent to nodes',
+      read: () => sources.xdsCounters().resources,
+    });
+    scrapedCounter(registers, {
+      name: 'weft_controller_xds_nacks_total',
+      help: 'Configuration responses that a node refused in part',
+      read: () => sources.xdsCounters().nacks,
+    });
+  }
+
+  /** @param options.durationMs how long the translation took */
+  onTranslated(model: Model, { durationMs }: { readonly durationMs: number }): void {
+    this.#translations.observe(durationMs / 1000);
+    for (const kind of ['workloads', 'services', 'policies', 'pods'] as const) {
+      this.#model.set({ kind }, model[kind].size);
+    }
+  }
+
+  onProblems(problems: readonly Problem[]): void {
+    for (const severity of ['error', 'warning'] as const) {
+      this.#problems.set({ severity }, problems.filter((problem) => problem.severity === severity).length);
+    }
+  }
+}
+
+interface Scraped {
+  readonly name: string;
+  readonly help: string;
+  read(): number;
+}
+
+function scrapedGauge(registers: Registry[], { name, help, read }: Scraped): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    collect() {
+      this.set(read());
+    },
+  });
+}
+
+function scrapedCounter(registers: Registry[], { name, help, read }: Scraped): void {
+  new Counter({
+    name,
+    help,
+    registers,
+    collect() {
+      this.reset();
+      this.inc(read());
+    },
+  });
+}
