@@ -132,7 +132,7 @@ export class DemoWorld {
     );
     const controller = this.#program(this.lab.control, 'controller', 'controller/main.ts', argv);
     const from = controller.log.mark();
-    await controller.waitForLine(/controller ready/, { from, timeoutMs: 20_000 });
+    await controller.waitForLine(/controller ready/i, { from, timeoutMs: 20_000 });
     this.#controller = controller;
   }
 

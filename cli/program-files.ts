@@ -1,0 +1,33 @@
+// The long-running programs behind the commands: where they are, and how they are started. A command that is one
+// program becomes it (execve): same process, same signals, no memory for a parent that only waits.
+
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { CliError } from './cli-error.ts';
+
+export type ProgramName = 'controller' | 'ztunnel';
+
+/** Program and arguments for execve or spawn. */
+export function programArgv(
+  name: ProgramName,
+  options: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const file = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
+  if (!existsSync(file))
+    throw new CliError('failed', `This installation has no ${name} (${file} is missing)`);
+  const flags = Object.entries(options).flatMap(([flag, value]) =>
+    value === undefined ? [] : [`--${flag}`, value],
+  );
+  return [process.execPath, file, ...flags];
+}
+
+/** Replaces this process by the program; returns only by throwing. */
+export function becomeProgram(
+  name: ProgramName,
+  options: Readonly<Record<string, string | undefined>>,
+): void {
+  const argv = programArgv(name, options);
+  if (process.execve === undefined)
+    throw new CliError('failed', 'This Node has no execve; use the one that ./weft starts');
+  process.execve(process.execPath, argv);
+}
