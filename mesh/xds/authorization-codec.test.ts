@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeAuthorization, encodeAuthorization } from './authorization-codec.ts';
 import { Action, AuthorizationSchema } from './gen/istio/security/authorization_pb.ts';
 import { AuthorizationDetailsSchema } from './gen/weft/v1/weft_pb.ts';
-import { authorizationArbitrary } from './model-arbitrary.ts';
+import { authorizationArbitrary } from './testing/model-arbitrary.ts';
 import { authorizationType } from './type-urls.ts';
 
 function decodeWire(policy: MessageInitShape<typeof AuthorizationSchema>) {

@@ -17,7 +17,7 @@ import {
   startController,
   type TestController,
   TestNode,
-} from './test-mesh.ts';
+} from './testing/test-mesh.ts';
 import { addressType, authorizationType, meshConfigType } from './type-urls.ts';
 
 const cleanups: (() => void | Promise<void>)[] = [];

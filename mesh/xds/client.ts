@@ -298,7 +298,9 @@ export class XdsClient {
     this.#dropAttempt();
     const name = status[code] ?? String(code);
     this.#metricsTerminated(code === status.OK ? 'complete' : name);
-    this.#lost(code === status.OK ? 'The controller ended the stream' : `${name}: ${details}${hint(code)}`);
+    this.#lost(
+      code === status.OK ? 'The controller ended the stream' : `${name}: ${tidy(details)}${hint(code)}`,
+    );
   }
 
   #lost(reason: string): void {
@@ -332,6 +334,11 @@ function nackText(refused: readonly RefusedResource[]): string {
   const shown = refused.slice(0, maxNackReasons).map(({ name, reason }) => `${name}: ${reason}`);
   const rest = refused.length - shown.length;
   return rest > 0 ? `${shown.join('; ')}; and ${rest} more` : shown.join('; ');
+}
+
+/** OpenSSL's errors end in a line feed, and grpc-js appends an empty note about name resolution. */
+function tidy(details: string): string {
+  return details.replace(/\s+/g, ' ').replace(/[ .]*Resolution note: *$/, '');
 }
 
 function hint(code: status): string {

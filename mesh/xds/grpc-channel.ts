@@ -4,6 +4,7 @@
 import { checkServerIdentity, createSecureContext, type PeerCertificate } from 'node:tls';
 import { type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
 import { type HostPort, parseHostPort, parseIpAddress } from '../model/ip-address.ts';
+import './grpc-log.ts';
 import { XdsError } from './xds-error.ts';
 
 /** 200 MiB, as the Istio node tunnel takes (WIRE 3.1). */

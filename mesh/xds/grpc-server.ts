@@ -10,6 +10,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { Clock } from '../runtime/clock.ts';
+import './grpc-log.ts';
 import { XdsError } from './xds-error.ts';
 
 export interface ServerTls {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeAddress } from './address-codec.ts';
 import { AddressSchema, type ServiceSchema } from './gen/istio/workload/workload_pb.ts';
 import { ServiceDetailsSchema } from './gen/weft/v1/weft_pb.ts';
-import { serviceArbitrary } from './model-arbitrary.ts';
+import { serviceArbitrary } from './testing/model-arbitrary.ts';
 import { encodeService } from './service-codec.ts';
 import { addressType } from './type-urls.ts';
 

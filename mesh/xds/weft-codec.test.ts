@@ -11,7 +11,7 @@ import {
   nodePodArbitrary,
   serviceArbitrary,
   workloadArbitrary,
-} from './model-arbitrary.ts';
+} from './testing/model-arbitrary.ts';
 import type { EncodedResource } from './resource.ts';
 import { encodeService } from './service-codec.ts';
 import { addressType, authorizationType, meshConfigType, nodePodType } from './type-urls.ts';

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { ServiceKey } from '../model/service.ts';
 import { decodeAddress } from './address-codec.ts';
 import { AddressSchema, type WorkloadSchema } from './gen/istio/workload/workload_pb.ts';
-import { workloadArbitrary } from './model-arbitrary.ts';
+import { workloadArbitrary } from './testing/model-arbitrary.ts';
 import { addressType } from './type-urls.ts';
 import { encodeWorkload } from './workload-codec.ts';
 

@@ -11,7 +11,7 @@ import {
   type X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import type { ServerTls } from './grpc-server.ts';
+import type { ServerTls } from '../grpc-server.ts';
 
 cryptoProvider.set(webcrypto as never);
 

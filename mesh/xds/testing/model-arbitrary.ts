@@ -2,14 +2,14 @@
 // parser, host bits of ranges cleared). Only tests import this.
 
 import fc from 'fast-check';
-import type { AuthorizationPolicy, Match, StringMatch } from '../model/authorization.ts';
-import { type Cidr, type IpAddress, ipBits, ipFromBytes, makeCidr } from '../model/ip-address.ts';
-import { policyKey, serviceKey } from '../model/key.ts';
-import type { MeshConfig } from '../model/mesh-config.ts';
-import type { NodePod } from '../model/node-pod.ts';
-import type { Service } from '../model/service.ts';
-import type { TrafficPolicy } from '../model/traffic-policy.ts';
-import type { GatewayAddress, PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
+import type { AuthorizationPolicy, Match, StringMatch } from '../../model/authorization.ts';
+import { type Cidr, type IpAddress, ipBits, ipFromBytes, makeCidr } from '../../model/ip-address.ts';
+import { policyKey, serviceKey } from '../../model/key.ts';
+import type { MeshConfig } from '../../model/mesh-config.ts';
+import type { NodePod } from '../../model/node-pod.ts';
+import type { Service } from '../../model/service.ts';
+import type { TrafficPolicy } from '../../model/traffic-policy.ts';
+import type { GatewayAddress, PolicyKey, Workload, WorkloadUid } from '../../model/workload.ts';
 
 const label = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
 const text = fc.oneof(fc.constant(''), fc.string({ unit: 'grapheme', maxLength: 12 }));

@@ -1,17 +1,17 @@
 // A controller and nodes on loopback for tests: real TLS, real gRPC, hand-moved clocks. Only tests import this.
 
-import type { ModelDelta } from '../model/model.ts';
-import type { NodePod } from '../model/node-pod.ts';
-import type { Service, ServiceKey } from '../model/service.ts';
-import type { PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
-import type { AuthorizationPolicy } from '../model/authorization.ts';
-import type { IpAddress } from '../model/ip-address.ts';
-import { ManualClock } from '../runtime/clock.ts';
-import { createLogger } from '../runtime/logger.ts';
-import { XdsClient, type XdsClientHandler, type XdsClientOptions, type XdsClientState } from './client.ts';
-import { GrpcServer } from './grpc-server.ts';
-import { ResourceStore } from './resource-store.ts';
-import { XdsServer, type XdsServerOptions } from './server.ts';
+import type { ModelDelta } from '../../model/model.ts';
+import type { NodePod } from '../../model/node-pod.ts';
+import type { Service, ServiceKey } from '../../model/service.ts';
+import type { PolicyKey, Workload, WorkloadUid } from '../../model/workload.ts';
+import type { AuthorizationPolicy } from '../../model/authorization.ts';
+import type { IpAddress } from '../../model/ip-address.ts';
+import { type Clock, ManualClock } from '../../runtime/clock.ts';
+import { createLogger } from '../../runtime/logger.ts';
+import { XdsClient, type XdsClientHandler, type XdsClientOptions, type XdsClientState } from '../client.ts';
+import { GrpcServer } from '../grpc-server.ts';
+import { ResourceStore } from '../resource-store.ts';
+import { XdsServer, type XdsServerOptions } from '../server.ts';
 import { makeTestRoot, type TestRoot } from './test-pki.ts';
 
 export const silent = createLogger({ component: 'test', level: 'silent' });
@@ -44,15 +44,20 @@ export async function startController(
   const port = await grpc.bind(`127.0.0.1:${options.port ?? 0}`);
   const stop = async () => {
     xds.close();
-    await grpc.close({ clock: { ...clock, after: immediately } as never });
+    await grpc.close({ clock: immediately });
   };
   return { store, xds, grpc, root, port, stop };
 }
 
-function immediately(_delayMs: number, run: () => void) {
-  const timer = setImmediate(run);
-  return { cancel: () => clearImmediate(timer) };
-}
+/** A clock on which every wait is over at once. */
+export const immediately: Clock = {
+  now: () => 0,
+  monotonic: () => 0,
+  after(_delayMs, run) {
+    const timer = setImmediate(run);
+    return { cancel: () => clearImmediate(timer) };
+  },
+};
 
 /** A client and the model it was told of; `until` awaits a state of it, checked after every event. */
 export class TestNode implements XdsClientHandler {
@@ -121,9 +126,15 @@ export class TestNode implements XdsClientHandler {
     return new Promise((resolve) => this.#waiting.push({ holds, resolve }));
   }
 
-  /** Lets the next attempt begin, after the longest backoff there is. */
-  retry(): void {
-    this.clock.advance(15_000);
+  /** Waits out the backoff, and not a ms more; returns how long it was. */
+  retry(): number {
+    const known = this.states.length;
+    let waitedMs = 0;
+    for (; this.states.length === known; waitedMs++) {
+      if (waitedMs > 15_000) throw new Error('The client does not try again');
+      this.clock.advance(1);
+    }
+    return waitedMs;
   }
 
   #check(): void {
