@@ -1,4 +1,5 @@
 // The connection's receive window (RFC 9113 section 6.9): what the peer may still send, and credit on its way back.
+// Credit returns when data is received, not when it is consumed: the streams' own windows hold back a slow reader.
 // Credit is batched to half a window, so that a WINDOW_UPDATE is rare and the peer never runs dry at full speed.
 
 import { DEFAULT_WINDOW } from './frame.ts';

@@ -86,6 +86,7 @@ export class FakePeer {
       },
       onGoaway: (last, code, debug) => this.log.push(`goaway ${last} ${code} ${debug}`),
       onPong: (payload) => this.log.push(`pong ${Buffer.from(payload).toString('hex')}`),
+      onExtension: (id, payload) => this.log.push(`extension ${id} ${payload.toString('latin1')}`),
       onSettings: () => this.log.push('settings'),
       onClosed: (error) => {
         if (this.closedWith !== 'open') throw new Error('onClosed came twice');
