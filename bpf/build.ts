@@ -76,3 +76,19 @@ function compilerVersion(): string | undefined {
   const { status, stdout } = spawnSync('clang', ['--version'], { encoding: 'utf8' });
   return status === 0 ? /version (\d+\.\d+\.\d+)/.exec(stdout)?.[1] : undefined;
 }
+
+function main(args: readonly string[]): number {
+  if (!args.includes('--check')) {
+    buildObjects();
+    return 0;
+  }
+  const check = checkObjects();
+  if (check.result === 'different') {
+    process.stderr.write(`Not what the sources compile to: ${check.files.join(', ')}\n`);
+    return 1;
+  }
+  if (check.result === 'skipped') process.stderr.write(`Skipped: ${check.reason}\n`);
+  return 0;
+}
+
+if (import.meta.main) process.exitCode = main(process.argv.slice(2));

@@ -72,7 +72,7 @@ describeKernel('inbound capture', () => {
 
   it('steers ports on which nothing listens', async () => {
     // Without capture the connect would fail: the proxy takes it, finds nothing behind and closes.
-    expect(await network.dial(client, 'blocking', [app.ipv4, 9])).toMatchObject({ peer: `${app.ipv4} 9` });
+    expect((await network.dial(client, 'blocking', [app.ipv4, 9])).step).not.toBe('connect');
   });
 
   it('lets the pod reach itself', async () => {

@@ -91,6 +91,21 @@ describeKernel('outbound capture', () => {
     }
   });
 
+  it('finds the original destination when the pod lets servers accept data in the SYN (TCP Fast Open)', async () => {
+    const eager = network.addPod('eager');
+    network.sysctl(eager, 'net.ipv4.tcp_fastopen=1027');
+    const eagerProxy = new TestProxy(redirect, eager);
+    redirect.attach('eager', eagerProxy.capture);
+    // The first connection fetches the cookie, the second sends its data with the SYN.
+    for (const port of [80, 81]) {
+      expect((await network.dial(eager, 'fastopen', [far4, port])).reply).toBe(
+        `captured for ${far4} ${port}`,
+      );
+    }
+    redirect.detach('eager');
+    await eagerProxy.close();
+  });
+
   it('finds each original destination among many connections at once', async () => {
     const ports = Array.from({ length: 40 }, (_, i) => 2000 + i);
     const seen = await Promise.all(ports.map((port) => network.dial(web, 'blocking', [far4, port])));
@@ -198,6 +213,13 @@ describeKernel('outbound capture', () => {
       peer: '',
     });
     expect(await network.dial(web, 'udp', [`::ffff:${far4}`, 53])).toMatchObject(expected);
+  });
+
+  it('lets nobody else pose as the resolver: only the answers of the DNS listener get its address', async () => {
+    // The same port on another host; the socket has asked a resolver before.
+    await network.serve(plain, 'dns-server', [plain.ipv4, dnsPort]);
+    const seen = await network.dial(web, 'udp-after-dns', [plain.ipv4, dnsPort]);
+    expect(seen).toEqual({ peer: '', source: `${plain.ipv4} ${dnsPort}`, reply: 'answer' });
   });
 
   it('leaves other UDP alone, and keeps the DNS listener to the pod itself', async () => {

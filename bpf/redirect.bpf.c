@@ -2,7 +2,7 @@
  * network namespace is in `pods`, so several instances can be attached side by side.
  *
  * connect: the destination becomes the pod's own address and the proxy's port; the original stays with the socket.
- * established (client end, before its last ACK leaves): the original goes to `flows`;
+ * handshake (client end, before its SYN and again before its last ACK leaves): the original goes to `flows`;
  * established (server end, before accept() returns): it moves from there to the accepted socket.
  * The same way carries the real client's address from the proxy's last hop to the application's accepted socket. */
 #include "layout.h"
@@ -22,8 +22,9 @@ struct {
 	__type(value, struct socket_state);
 } sockets SEC(".maps");
 
-/* Holds an entry only while a handshake goes from one end to the other: microseconds, seconds at worst when the
- * accept queue is full. LRU, because a handshake whose server end forgot it (SYN cookies) leaves its entry behind. */
+/* Holds an entry only while a handshake is under way: microseconds, seconds at worst when the accept queue is full. LRU,
+ * because a handshake that fails leaves its entry behind. A pod that fills the map with such entries hurts nobody: the
+ * client end writes its entry a last time just before the server end reads it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -320,15 +321,19 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk;
 
-	if (ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB && ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
-		return 1;
-	sk = ctx->sk;
-	if (!sk)
-		return 1;
-	if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
-		announce(ctx, sk);
-	else
-		receive(ctx, sk);
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB: /* with TCP Fast Open the server end is established by the SYN */
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB: /* a slow handshake's entry may have been evicted meanwhile */
+		sk = ctx->sk;
+		if (sk)
+			announce(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		sk = ctx->sk;
+		if (sk)
+			receive(ctx, sk);
+		break;
+	}
 	return 1;
 }
 

@@ -147,15 +147,30 @@ static int dial_tcp(const char *mode, int fd, const struct sockaddr_storage *to,
 	return 0;
 }
 
-/* udp: connected; udp-unconnected: sendto and recvfrom; udp-sendto: connected, with an address all the same */
+/* Asks a resolver first and drops its answer, so that the socket is one that has asked. */
+static int ask_resolver(int fd)
+{
+	struct sockaddr_storage resolver;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	socklen_t length = address_of("192.0.2.7", 53, &resolver);
+	char answer[64];
+
+	return sendto(fd, "query", 5, 0, (void *)&resolver, length) < 0 || poll(&p, 1, WAIT_MS) != 1 ||
+	       recv(fd, answer, sizeof answer, 0) < 0;
+}
+
+/* udp: connected; udp-unconnected: sendto and recvfrom; udp-sendto: connected, with an address all the same;
+ * udp-after-dns: unconnected, on a socket that has asked a resolver before */
 static int dial_udp(const char *mode, int fd, const struct sockaddr_storage *to, socklen_t length)
 {
 	char peer[80] = "", source[80], reply[256];
 	struct sockaddr_storage from;
 	socklen_t size = sizeof from;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int connected = strcmp(mode, "udp-unconnected") != 0;
+	int connected = !strcmp(mode, "udp") || !strcmp(mode, "udp-sendto");
 
+	if (!strcmp(mode, "udp-after-dns") && ask_resolver(fd))
+		return fail("resolver");
 	if (connected && connect(fd, (const void *)to, length))
 		return fail("connect");
 	if (sendto(fd, "query", 5, 0, strcmp(mode, "udp") ? (const void *)to : NULL, strcmp(mode, "udp") ? length : 0) < 0)
