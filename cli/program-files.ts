@@ -7,11 +7,11 @@ import { CliError } from './cli-error.ts';
 
 export type ProgramName = 'controller' | 'ztunnel';
 
+/** Flags without their dashes; a list is a flag given several times, undefined one not given. */
+export type ProgramFlags = Readonly<Record<string, string | readonly string[] | undefined>>;
+
 /** Program and arguments for execve or spawn. */
-export function programArgv(
-  name: ProgramName,
-  options: Readonly<Record<string, string | undefined>>,
-): string[] {
+export function programArgv(name: ProgramName, options: ProgramFlags): string[] {
   const file = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
   if (!existsSync(file))
     throw new CliError('failed', `This installation has no ${name} (${file} is missing)`);
@@ -22,10 +22,7 @@ export function programArgv(
 }
 
 /** Replaces this process by the program; returns only by throwing. */
-export function becomeProgram(
-  name: ProgramName,
-  options: Readonly<Record<string, string | undefined>>,
-): void {
+export function becomeProgram(name: ProgramName, options: ProgramFlags): void {
   const argv = programArgv(name, options);
   if (process.execve === undefined)
     throw new CliError('failed', 'This Node has no execve; use the one that ./weft starts');

@@ -19,7 +19,7 @@ export interface TogetherOptions {
 }
 
 /** The controller logs this when it serves. */
-const controllerReady = /controller ready/i;
+const controllerReady = /controller is ready/;
 
 /** Runs until one of both ends or a signal asks for the end; resolves with the exit status. */
 export async function runTogether(options: TogetherOptions): Promise<number> {

@@ -10,7 +10,11 @@ interface Options {
   readonly config: string;
   readonly state: string;
   readonly address: string;
-  readonly certificateLifetime?: number;
+  readonly certificateLife?: number;
+  readonly serverName?: readonly string[];
+  readonly admin?: string;
+  readonly logLevel?: string;
+  readonly logFormat?: string;
 }
 
 export function addController(program: Command, _context: CliContext): void {
@@ -28,7 +32,11 @@ export function addController(program: Command, _context: CliContext): void {
     parse: listenAddress,
   });
   command
-    .option('--certificate-lifetime <seconds>', 'life of workload certificates (default: 24 hours)', seconds)
+    .option('--server-name <name...>', 'further DNS names and addresses by which nodes dial it')
+    .option('--certificate-life <seconds>', 'life of workload certificates (default: 24 hours)', seconds)
+    .option('--admin <ip:port>', 'metrics, health and dumps (default: 127.0.0.1:15014)', listenAddress)
+    .option('--log-level <level>', 'trace, debug, info, warn or error (default: info)')
+    .option('--log-format <format>', 'text or json (default: json)')
     .addHelpText(
       'after',
       `
@@ -36,12 +44,16 @@ Examples:
   $ weft controller --config ./manifests --state /var/lib/weft --address 192.0.2.10:15012
   $ weft token create --node node-1 --state /var/lib/weft > node-1.token`,
     )
-    .action(({ config, state, address, certificateLifetime }: Options) => {
+    .action((options: Options) => {
       becomeProgram('controller', {
-        config,
-        state,
-        address,
-        'certificate-lifetime': certificateLifetime?.toString(),
+        config: options.config,
+        state: options.state,
+        address: options.address,
+        'server-name': options.serverName,
+        'certificate-life': options.certificateLife?.toString(),
+        admin: options.admin,
+        'log-level': options.logLevel,
+        'log-format': options.logFormat,
       });
     });
 }

@@ -30,13 +30,10 @@ Example:
 async function validate(
   directory: string,
 ): Promise<{ readonly lines: readonly string[]; readonly errors: number }> {
-  const { loadDirectory } = await import('../../controller/source/load-directory.ts');
+  const { validateDirectory } = await import('../../controller/validate.ts');
   const { SourceError } = await import('../../controller/source/directory-error.ts');
-  const { formatProblem } = await import('../../controller/source/problem.ts');
   try {
-    const { problems } = await loadDirectory(resolve(directory));
-    const errors = problems.filter((problem) => problem.severity === 'error').length;
-    return { lines: problems.map(formatProblem), errors };
+    return await validateDirectory(resolve(directory));
   } catch (error) {
     if (error instanceof SourceError) throw new CliError('failed', error.message, { cause: error });
     throw error;

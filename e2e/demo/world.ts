@@ -124,15 +124,10 @@ export class DemoWorld {
   async startController(): Promise<void> {
     const { v4 } = this.lab.control.address;
     const argv = ['--config', this.#configDirectory, '--state', this.#stateDirectory];
-    argv.push(
-      '--address',
-      `${v4}:${controllerPort}`,
-      '--certificate-lifetime',
-      `${certificateLifetimeSeconds}`,
-    );
+    argv.push('--address', `${v4}:${controllerPort}`, '--certificate-life', `${certificateLifetimeSeconds}`);
     const controller = this.#program(this.lab.control, 'controller', 'controller/main.ts', argv);
     const from = controller.log.mark();
-    await controller.waitForLine(/controller ready/i, { from, timeoutMs: 20_000 });
+    await controller.waitForLine(/controller is ready/, { from, timeoutMs: 20_000 });
     this.#controller = controller;
   }
 
