@@ -10,7 +10,7 @@ import { checkCsr } from './csr-check.ts';
 
 const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'api' };
 const granted = formatSpiffeId(identity);
-const p256 = { name: 'ECDSA', namedCurve: 'P-256' };
+const p256 = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 
 let goodDer: Buffer;
 
@@ -33,7 +33,7 @@ async function csr({
   hash = 'SHA-256',
   names = [{ type: 'url', value: granted }],
 }: Request): Promise<string> {
-  const keys = (await crypto.subtle.generateKey(key as never, true, ['sign', 'verify'])) as CryptoKeyPair;
+  const keys = await crypto.subtle.generateKey(key as typeof p256, true, ['sign', 'verify']);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     keys,
     signingAlgorithm: { ...key, hash } as never,

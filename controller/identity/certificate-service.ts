@@ -10,7 +10,6 @@ import {
   certificateService,
   impersonatedIdentityKey,
 } from '../../mesh/tls/certificate-service-definition.ts';
-import { callMetadata } from '../../mesh/xds/caller.ts';
 import {
   type IstioCertificateRequest,
   type IstioCertificateResponse,
@@ -96,7 +95,7 @@ const internalDetails = "Internal error; the controller's log has the reason";
 
 /** Adds the service to a server; tokens travel in its metadata, so the server must speak TLS. */
 export function addCertificateService(
-  server: Pick<Server, 'addService'>,
+  server: Pick<GrpcServer, 'addService'>,
   options: CertificateServiceOptions,
 ): void {
   const service = new CertificateService(options);
@@ -130,8 +129,9 @@ class CertificateService {
   }
 
   async #outcome(call: Call, subject: Subject): Promise<Outcome> {
-    const { token } = callMetadata(call.metadata, subject.peer);
-    const authentication = await this.#options.authenticator.authenticate(token);
+    const [authorization, second] = call.metadata.get('authorization');
+    const only = second === undefined ? authorization?.toString() : undefined;
+    const authentication = await this.#options.authenticator.authenticate(only);
     if (!authentication.ok) {
       const { code, reason } = authentication;
       // A record that cannot be read is not the caller's fault: it shall come again.

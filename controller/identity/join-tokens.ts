@@ -20,7 +20,7 @@ export interface JoinTokenRecord {
 }
 
 /** Who calls, as far as the token proves it. */
-export interface Caller {
+export interface NodeCaller {
   readonly node: string;
   readonly tokenId: string;
 }
@@ -35,7 +35,7 @@ export type AuthenticationFailureCode =
   | 'token-record-unusable';
 
 export type Authentication =
-  | { readonly ok: true; readonly caller: Caller }
+  | { readonly ok: true; readonly caller: NodeCaller }
   | {
       readonly ok: false;
       readonly code: AuthenticationFailureCode;
@@ -45,7 +45,7 @@ export type Authentication =
 
 /** What the certificate and the configuration service need of this. */
 export interface Authenticator {
-  /** @param authorization value of the `authorization` metadata, if any */
+  /** @param authorization the call's `authorization` metadata, `Bearer <token>`; undefined if there is none */
   authenticate(authorization: string | undefined): Promise<Authentication>;
 }
 

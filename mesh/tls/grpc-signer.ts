@@ -1,30 +1,40 @@
 // A CertificateSigner over gRPC: istio.v1.auth.IstioCertificateService, so the other side may be our controller or
-// istiod. One call a request, no retry of its own: CertificateManager waits and asks again.
+// istiod. One call a request, no retry of its own: CertificateManager waits and asks again. The connection is kept
+// while it works and made anew after a failure, with roots and token read again.
 
 import { create } from '@bufbuild/protobuf';
-import { type ChannelCredentials, Client, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { type Client, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import type { HostPort } from '../model/ip-address.ts';
 import type { Clock } from '../runtime/clock.ts';
 import {
-  type IstioCertificateResponse,
+  type IstioCertificateRequest,
   IstioCertificateRequestSchema,
+  type IstioCertificateResponse,
 } from '../xds/gen/istio/v1/auth/ca_pb.ts';
+import { openChannel, parseControllerAddress } from '../xds/grpc-channel.ts';
 import { CertificateError } from './certificate-error.ts';
-import { certificateServiceDefinition, impersonatedIdentityKey } from './certificate-service-definition.ts';
+import { certificateService, impersonatedIdentityKey } from './certificate-service-definition.ts';
 import type { CertificateSigner, SignOptions } from './certificate-signer.ts';
 
+/** As for the discovery client (xds/client.ts), which usually talks to the same controller. */
 export interface GrpcSignerOptions {
-  /** `host:port`. */
+  /** `host:port` or `https://host:port`. */
   readonly address: string;
-  /** TLS to the roots that the operator gave; the token must never travel in plaintext. */
-  readonly credentials: ChannelCredentials;
-  /** Called for each request, because a token file may be replaced: `authorization`, `clusterid`. */
-  readonly metadata: () => Metadata | Promise<Metadata>;
+  /** PEM; read again for each connection. */
+  readonly rootCertificates: () => string;
+  /** A second name that the server's certificate may have. */
+  readonly serverName?: string;
+  /** Read again for each request. */
+  readonly token: () => string | undefined;
+  readonly clusterId: string;
   readonly clock: Clock;
   /** Longest wait for one answer in ms; default 10 s. */
   readonly timeoutMs?: number;
 }
 
-const { path, requestSerialize, responseDeserialize } = certificateServiceDefinition.createCertificate;
+const { path, requestSerialize, responseDeserialize } = certificateService.createCertificate;
+/** What an HTTP header takes without change. */
+const headerText = /^[\x21-\x7e]+$/;
 
 /** Statuses after which asking again is of no use until somebody changes something. */
 const refusals = new Set<status>([
@@ -35,78 +45,112 @@ const refusals = new Set<status>([
 ]);
 
 export class GrpcSigner implements CertificateSigner {
-  readonly #address: string;
-  readonly #client: Client;
-  readonly #metadata: () => Metadata | Promise<Metadata>;
-  readonly #clock: Clock;
+  readonly #options: GrpcSignerOptions;
+  readonly #address: HostPort;
   readonly #timeoutMs: number;
+  #client: Client | undefined;
+  #closed = false;
 
-  constructor({ address, credentials, metadata, clock, timeoutMs = 10_000 }: GrpcSignerOptions) {
-    this.#address = address;
-    this.#client = new Client(address, credentials);
-    this.#metadata = metadata;
-    this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
+  /** Throws XdsError ADDRESS_INVALID. */
+  constructor(options: GrpcSignerOptions) {
+    this.#options = options;
+    this.#address = parseControllerAddress(options.address);
+    this.#timeoutMs = options.timeoutMs ?? 10_000;
   }
 
-  async sign(
-    csrPem: string,
-    { validitySeconds, impersonate, signal }: SignOptions,
-  ): Promise<readonly string[]> {
+  async sign(csrPem: string, options: SignOptions): Promise<readonly string[]> {
+    const { validitySeconds, impersonate, signal } = options;
     const request = create(IstioCertificateRequestSchema, {
       csr: csrPem,
       validityDuration: BigInt(Math.round(validitySeconds)),
       ...(impersonate && { metadata: { [impersonatedIdentityKey]: impersonate } }),
     });
-    const metadata = await this.#callMetadata();
-    const reply = await new Promise<IstioCertificateResponse>((resolve, reject) => {
-      if (signal?.aborted) return reject(this.#error(undefined));
-      const options = { deadline: this.#clock.now() + this.#timeoutMs };
-      const call = this.#client.makeUnaryRequest(
+    const { client, metadata } = this.#prepare();
+    try {
+      return (await this.#call(client, { request, metadata, signal })).certChain;
+    } catch (error) {
+      throw this.#failed(client, error as ServiceError, signal);
+    }
+  }
+
+  /** Ends the connection; calls under way fail. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.#client?.close();
+    this.#client = undefined;
+  }
+
+  #prepare(): { readonly client: Client; readonly metadata: Metadata } {
+    const { rootCertificates, serverName } = this.#options;
+    if (this.#closed) throw this.#error('signer-unavailable', 'this node is shutting down');
+    try {
+      const metadata = this.#metadata();
+      this.#client ??= openChannel({
+        address: this.#address,
+        rootCertificates: rootCertificates(),
+        serverName,
+      });
+      return { client: this.#client, metadata };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw this.#error('signer-unavailable', `using the roots or the token failed: ${why}`, error);
+    }
+  }
+
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    metadata.set('clusterid', this.#options.clusterId);
+    const token = this.#options.token()?.trim();
+    if (token !== undefined) {
+      // Checked here, because the error of Metadata.set() would carry the token into the log.
+      if (!headerText.test(token)) throw new Error('the token is empty or has characters no header takes');
+      metadata.set('authorization', `Bearer ${token}`);
+    }
+    return metadata;
+  }
+
+  #call(client: Client, { request, metadata, signal }: CallOptions): Promise<IstioCertificateResponse> {
+    return new Promise((resolve, reject) => {
+      const deadline = this.#options.clock.now() + this.#timeoutMs;
+      const call = client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
         metadata,
-        options,
+        { deadline },
         (error, response) => {
           signal?.removeEventListener('abort', cancel);
-          if (error !== null || response === undefined) reject(this.#error(error ?? undefined));
-          else resolve(response);
+          if (error === null && response !== undefined) resolve(response);
+          else reject(error ?? new Error('no reply'));
         },
       );
       function cancel(): void {
         call.cancel();
       }
-      signal?.addEventListener('abort', cancel, { once: true });
+      if (signal?.aborted) cancel();
+      else signal?.addEventListener('abort', cancel, { once: true });
     });
-    return reply.certChain;
   }
 
-  /** Ends the connection; calls under way fail. */
-  close(): void {
-    this.#client.close();
-  }
-
-  async #callMetadata(): Promise<Metadata> {
-    try {
-      return await this.#metadata();
-    } catch (error) {
-      throw new CertificateError(
-        'signer-unavailable',
-        `Reading the token for the certificate service at "${this.#address}" failed`,
-        { cause: error },
-      );
+  #failed(client: Client, error: ServiceError, signal: AbortSignal | undefined): CertificateError {
+    const why = `${status[error.code] ?? 'INTERNAL'}: ${error.details ?? error.message}`;
+    if (refusals.has(error.code)) return this.#error('signer-refused', why, error);
+    if (!signal?.aborted && this.#client === client) {
+      client.close();
+      this.#client = undefined;
     }
+    return this.#error('signer-unavailable', why, error);
   }
 
-  #error(error: ServiceError | undefined): CertificateError {
-    const code = error !== undefined && refusals.has(error.code) ? 'signer-refused' : 'signer-unavailable';
-    const why = error === undefined ? 'the call was cancelled' : `${status[error.code]}: ${error.details}`;
-    return new CertificateError(
-      code,
-      `Asking the certificate service at "${this.#address}" for a certificate failed: ${why}`,
-      { cause: error },
-    );
+  #error(code: 'signer-refused' | 'signer-unavailable', why: string, cause?: unknown): CertificateError {
+    const message = `Asking the certificate service at "${this.#options.address}" for a certificate failed: ${why}`;
+    return new CertificateError(code, message, { cause });
   }
+}
+
+interface CallOptions {
+  readonly request: IstioCertificateRequest;
+  readonly metadata: Metadata;
+  readonly signal: AbortSignal | undefined;
 }
