@@ -15,8 +15,8 @@ export function programArgv(name: ProgramName, options: ProgramFlags): string[] 
   const file = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
   if (!existsSync(file))
     throw new CliError('failed', `This installation has no ${name} (${file} is missing)`);
-  const flags = Object.entries(options).flatMap(([flag, value]) =>
-    value === undefined ? [] : [`--${flag}`, value],
+  const flags = Object.entries(options).flatMap(([flag, value = []]) =>
+    [value].flat().flatMap((text) => [`--${flag}`, text]),
   );
   return [process.execPath, file, ...flags];
 }
