@@ -140,10 +140,13 @@ export class DirectorySource {
       severity: 'error',
     };
     this.#handler.onResources(this.#resources, [problem, ...this.#problems]);
+    // From now on there is nothing to watch: look more often.
+    this.#startPoll();
   }
 
   #startPoll(): void {
     if (this.#closed) return;
+    this.#poll?.cancel();
     const delayMs = this.#away ? retryMs : pollMs;
     this.#poll = this.#clock.after(
       delayMs,
