@@ -48,7 +48,9 @@ function listFiles(directory: string): string[] {
 /** Paths that exist on one side only or differ in content. */
 function differences(committed: string, fresh: string): string[] {
   const names = new Set([...listFiles(committed), ...listFiles(fresh)]);
-  return [...names].filter((name) => readOrNothing(join(committed, name)) !== readOrNothing(join(fresh, name)));
+  return [...names].filter(
+    (name) => readOrNothing(join(committed, name)) !== readOrNothing(join(fresh, name)),
+  );
 }
 
 function readOrNothing(path: string): string | undefined {
