@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { Slab } from '../../io/slab.ts';
 import type { H2Error } from '../error.ts';
 import { type Header, headerValue } from '../header.ts';
-import { H2Session, type H2SessionOptions } from '../session.ts';
+import { H2Session, type H2SessionHandler, type H2SessionOptions } from '../session.ts';
 import type { H2Stream, StreamHandler } from '../stream.ts';
 import { SocketTransport } from './socket-transport.ts';
 
@@ -101,7 +101,10 @@ export interface EchoServer {
 
 /** Listens on a free loopback port. */
 export async function startEchoServer(
-  options: Partial<H2SessionOptions> & { readonly onStream?: typeof echo; readonly bound?: number } = {},
+  options: Partial<H2SessionOptions> & {
+    readonly onStream?: H2SessionHandler['onStream'];
+    readonly bound?: number;
+  } = {},
 ): Promise<EchoServer> {
   const sockets = new Set<Socket>();
   const sessions: H2Session[] = [];
