@@ -137,6 +137,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   #handshake(): void {
+    openssl.ERR_clear_error();
     const result = openssl.SSL_do_handshake(this.#ssl);
     this.#ring.wroteControl();
     const code = result === 1 ? 0 : openssl.SSL_get_error(this.#ssl, result);
@@ -186,15 +187,20 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   #read(): void {
+    // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
+    openssl.ERR_clear_error();
     for (let round = 0; round < readRoundsPerTurn; round++) {
       let filled = 0;
       let more = true;
       while (filled < readAheadBytes) {
         const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
         if (count <= 0) {
+          // Asked at once: what the sink does with the bytes before may write, which changes the answer.
+          const code = openssl.SSL_get_error(this.#ssl, count);
+          const errno = code === openssl.SSL_ERROR_SYSCALL ? libc.errno() : 0;
           more = false;
           if (filled > 0 && this.#state === 'open') this.#sink?.receive(plain, 0, filled);
-          if (this.#readEnded(count)) return;
+          if (this.#readEnded(code, errno)) return;
           break;
         }
         filled += count;
@@ -212,14 +218,12 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   /** True when the connection ended. */
-  #readEnded(result: number): boolean {
+  #readEnded(code: number, errno: number): boolean {
     if (this.#closed()) return true;
-    const code = openssl.SSL_get_error(this.#ssl, result);
     if (code === openssl.SSL_ERROR_WANT_READ || code === openssl.SSL_ERROR_WANT_WRITE) return false;
     if (code === openssl.SSL_ERROR_ZERO_RETURN) {
       this.#close(undefined);
     } else if (code === openssl.SSL_ERROR_SYSCALL) {
-      const errno = libc.errno();
       this.#close(brokenBy(errno === 0 ? libc.ECONNRESET : errno));
     } else {
       const reason = takeErrorReason();

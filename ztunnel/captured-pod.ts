@@ -1,0 +1,89 @@
+// A captured pod as a data worker holds it: its listeners, its identity and the way to make sockets in its network
+// namespace. Closing it lets go of the namespace, which the kernel keeps alive as long as one socket of it is open.
+
+import { closeSync } from 'node:fs';
+import type { FlowMaps } from '../bpf/flow-maps.ts';
+import { IoError } from '../mesh/io/io-error.ts';
+import * as libc from '../mesh/io/libc.ts';
+import { openNetns, withNetnsFd } from '../mesh/io/netns.ts';
+import { bindSource, createTcpSocket } from '../mesh/io/socket.ts';
+import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
+import type { TcpListener } from '../mesh/io/tcp-listener.ts';
+import type { IpAddress } from '../mesh/model/ip-address.ts';
+import type { NodePod } from '../mesh/model/node-pod.ts';
+import { formatSpiffeId, type Identity, identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
+
+export class CapturedPod {
+  readonly pod: NodePod;
+  readonly identity: Identity;
+  readonly spiffeId: SpiffeId;
+  #flowMaps: FlowMaps;
+  #netns: number;
+  #listeners: readonly TcpListener[] = [];
+  #open = true;
+
+  /** @throws NetnsError not-found */
+  constructor(pod: NodePod, flowMaps: FlowMaps) {
+    this.pod = pod;
+    this.identity = identityOf(pod);
+    this.spiffeId = formatSpiffeId(this.identity);
+    this.#flowMaps = flowMaps;
+    this.#netns = openNetns(pod.netns);
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  listen(listeners: readonly TcpListener[]): void {
+    this.#listeners = listeners;
+  }
+
+  /** The pod's own address of the family of `remote`. @throws IoError bind-failed when it has none. */
+  addressToward(remote: IpAddress): IpAddress {
+    const family = familyOf(remote);
+    const own = this.pod.addresses.find((address) => familyOf(address) === family);
+    if (own === undefined) {
+      throw new IoError('bind-failed', `Pod ${this.pod.name} has no address to reach ${remote} from`);
+    }
+    return own;
+  }
+
+  /** A socket of the pod toward `remote` that the redirect leaves alone. @throws IoError */
+  createSocket(remote: IpAddress): number {
+    const source = this.addressToward(remote);
+    return this.#makeSocket(source, (fd) => this.#flowMaps.exempt(fd));
+  }
+
+  /** As `createSocket`, for the hop to the application itself, which is to see `client` as its peer. @throws IoError */
+  createLastHop(target: IpAddress, client: SocketAddress): number {
+    return this.#makeSocket(target, (fd) => this.#flowMaps.exemptWithPeer(fd, client.address, client.port));
+  }
+
+  /** No new connections; sockets for open ones can still be made. Idempotent. */
+  stopListening(): void {
+    for (const listener of this.#listeners) listener.close();
+    this.#listeners = [];
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.stopListening();
+    closeSync(this.#netns);
+  }
+
+  #makeSocket(source: IpAddress, mark: (fd: number) => void): number {
+    if (!this.#open) throw new IoError('closed', `Pod ${this.pod.name} is gone`);
+    const fd = withNetnsFd(this.#netns, () => createTcpSocket(familyOf(source)));
+    try {
+      bindSource(fd, { address: source, port: 0 });
+      mark(fd);
+      return fd;
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,204 @@
+// A data worker's world: one reactor, the model as it was last told, certificates, pods, and every connection they
+// carry. Wires the pieces together and applies what the main thread says; the pieces do the work.
+
+import { FlowMaps, type FlowMapFds } from '../bpf/flow-maps.ts';
+import { Authorizer } from '../mesh/authz/authorizer.ts';
+import { TunnelPool } from '../mesh/hbone/pool.ts';
+import { ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
+import { BufferBudget } from '../mesh/io/byte-queue.ts';
+import type { IoError } from '../mesh/io/io-error.ts';
+import * as libc from '../mesh/io/libc.ts';
+import type { Reactor } from '../mesh/io/reactor.ts';
+import { localAddress, resetAndClose } from '../mesh/io/socket.ts';
+import type { SocketAddress } from '../mesh/io/socket-address.ts';
+import { TcpListener } from '../mesh/io/tcp-listener.ts';
+import { TcpStream } from '../mesh/io/tcp-stream.ts';
+import type { ModelDelta } from '../mesh/model/model.ts';
+import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { WorkloadUid } from '../mesh/model/workload.ts';
+import type { Clock } from '../mesh/runtime/clock.ts';
+import type { Snapshot } from '../mesh/state/snapshot.ts';
+import { Store } from '../mesh/state/store.ts';
+import { Balancer } from './balancer.ts';
+import { CapturedPod } from './captured-pod.ts';
+import { ConnectionTable } from './connection-table.ts';
+import { acceptTunnelRequest, inboundInfo } from './hbone-request.ts';
+import { InboundConnection, PlainCaller } from './inbound.ts';
+import { OutboundConnection } from './outbound.ts';
+import type { Report } from './report.ts';
+import { TlsIdentities } from './tls-identities.ts';
+import type { DataPlaneSettings, WorkerPod } from './worker-messages.ts';
+
+export class DataPlane {
+  readonly reactor: Reactor;
+  readonly clock: Clock;
+  readonly settings: DataPlaneSettings;
+  readonly report: Report;
+  readonly flowMaps: FlowMaps;
+  readonly certificates = new TlsIdentities();
+  readonly authorizer = new Authorizer();
+  readonly connections = new ConnectionTable();
+  readonly budget: BufferBudget;
+  readonly pool: TunnelPool;
+  readonly balancer: Balancer;
+  #store = new Store();
+  #pods = new Map<WorkloadUid, CapturedPod>();
+  #tunnels = new Map<ServerTunnel, CapturedPod>();
+  /** When a workload was last seen to enter the mesh, reactor ms; swept with the model. */
+  #joined = new Map<WorkloadUid, number>();
+  #onIdle: (() => void) | undefined;
+
+  constructor(
+    reactor: Reactor,
+    flowMaps: FlowMapFds,
+    options: { settings: DataPlaneSettings; report: Report; clock: Clock },
+  ) {
+    this.reactor = reactor;
+    this.clock = options.clock;
+    this.settings = options.settings;
+    this.report = options.report;
+    this.flowMaps = new FlowMaps(flowMaps);
+    this.budget = new BufferBudget(options.settings.bufferBudgetBytes);
+    this.pool = new TunnelPool(reactor, options.settings.liveness);
+    this.balancer = new Balancer({ random: Math.random, now: () => reactor.now });
+  }
+
+  get snapshot(): Snapshot {
+    return this.#store.snapshot();
+  }
+
+  applyModel(delta: ModelDelta): void {
+    const before = this.snapshot;
+    for (const workload of delta.workloads) {
+      const known = before.workloadByUid(workload.uid);
+      if (workload.tunnelProtocol === 'hbone' && known?.tunnelProtocol === 'none')
+        this.#joined.set(workload.uid, this.reactor.now);
+    }
+    for (const uid of delta.removed.workloads) this.#joined.delete(uid);
+    this.#store.apply(delta);
+    this.balancer.onChange(this.snapshot, delta);
+    const policiesMayDiffer =
+      delta.policies.length > 0 || delta.removed.policies.length > 0 || delta.workloads.length > 0;
+    if (policiesMayDiffer) this.connections.recheckAll();
+  }
+
+  /** True if the workload entered the mesh less than `ms` ago: its node may not have its listeners up yet. */
+  joinedWithin(uid: WorkloadUid, ms: number): boolean {
+    const at = this.#joined.get(uid);
+    return at !== undefined && this.reactor.now - at < ms;
+  }
+
+  setCertificate(spiffeId: SpiffeId, credentials: Parameters<TlsIdentities['set']>[1]): void {
+    this.certificates.set(spiffeId, credentials);
+    // New streams shall be carried by the new certificate; open ones finish where they are.
+    this.pool.drain((route) => route.source === spiffeId);
+  }
+
+  addPod({ pod, listeners }: WorkerPod): void {
+    const captured = new CapturedPod(pod, this.flowMaps);
+    const replaced = this.#pods.get(pod.uid);
+    this.#pods.set(pod.uid, captured);
+    captured.listen([
+      ...listeners.outbound.map((fd) =>
+        this.#listen(fd, (accepted, remote) => this.#outbound(captured, accepted, remote)),
+      ),
+      ...listeners.hbone.map((fd) =>
+        this.#listen(fd, (accepted, remote) => this.#hbone(captured, accepted, remote)),
+      ),
+      ...listeners.plaintext.map((fd) =>
+        this.#listen(fd, (accepted, remote) => this.#plaintext(captured, accepted, remote)),
+      ),
+    ]);
+    if (replaced !== undefined) this.#release(replaced, 'drain');
+  }
+
+  removePod(uid: WorkloadUid, how: 'drain' | 'now'): void {
+    const captured = this.#pods.get(uid);
+    if (captured === undefined) return;
+    this.#pods.delete(uid);
+    this.#release(captured, how);
+  }
+
+  /** To be called whenever a connection of `pod` has ended. */
+  connectionEnded(pod: CapturedPod): void {
+    if (this.#pods.get(pod.pod.uid) !== pod && this.connections.countOf(pod) === 0) this.#close(pod);
+    if (this.#onIdle !== undefined && this.connections.size === 0) this.#onIdle();
+  }
+
+  /** Accepts nothing more; `onIdle` is called when the last connection has ended. */
+  drain(onIdle: () => void): void {
+    this.#onIdle = onIdle;
+    for (const pod of this.#pods.values()) pod.stopListening();
+    for (const tunnel of this.#tunnels.keys()) tunnel.drain();
+    this.pool.drain(() => true);
+    if (this.connections.size === 0) onIdle();
+  }
+
+  /** Drops everything. */
+  close(reason: string): void {
+    this.connections.cutAll(reason);
+    this.pool.destroy(() => true);
+    for (const tunnel of [...this.#tunnels.keys()]) tunnel.destroy();
+    for (const pod of this.#pods.values()) pod.close();
+    this.#pods.clear();
+    this.certificates[Symbol.dispose]();
+  }
+
+  #release(captured: CapturedPod, how: 'drain' | 'now'): void {
+    captured.stopListening();
+    if (how === 'drain' && this.connections.countOf(captured) > 0) return;
+    this.#close(captured);
+  }
+
+  #close(captured: CapturedPod): void {
+    if (!captured.open) return;
+    captured.close();
+    this.connections.cutAll('the pod is gone', captured);
+    this.pool.destroy(
+      (route) => captured.pod.addresses.includes(route.sourceAddress) && route.source === captured.spiffeId,
+    );
+    for (const [tunnel, pod] of [...this.#tunnels]) if (pod === captured) tunnel.destroy();
+  }
+
+  #listen(fd: number, onConnection: (fd: number, remote: SocketAddress) => void): TcpListener {
+    return new TcpListener(this.reactor, fd, {
+      onConnection,
+      admit: () => this.connections.size + this.#tunnels.size < this.settings.maxConnections,
+      onError: (error) => this.report.problem(error.message),
+    });
+  }
+
+  #outbound(pod: CapturedPod, fd: number, remote: SocketAddress): void {
+    new OutboundConnection(this, pod, fd, remote).start();
+  }
+
+  #plaintext(pod: CapturedPod, fd: number, remote: SocketAddress): void {
+    const target = localAddress(fd);
+    const client = new TcpStream(fd);
+    const info = inboundInfo(this, { pod, remote, target, peer: undefined });
+    const request = { pod, target, remote, client: remote, peer: undefined, info };
+    new InboundConnection(this, request, new PlainCaller(this, client)).start();
+  }
+
+  #hbone(pod: CapturedPod, fd: number, remote: SocketAddress): void {
+    const tls = this.certificates.get(pod.spiffeId);
+    if (tls === undefined) return resetAndClose(fd);
+    const tunnel: ServerTunnel = new ServerTunnel(this.reactor, fd, {
+      context: tls.server,
+      trustDomain: pod.identity.trustDomain,
+      remote,
+      local: localAddress(fd),
+      liveness: this.settings.liveness,
+      handshakeTimeoutMs: this.settings.handshakeTimeoutMs,
+      onRequest: (request) => acceptTunnelRequest(this, pod, request),
+      onFailed: (error: IoError) => this.report.handshakeFailed(pod, remote, error),
+      onClosed: () => this.#tunnels.delete(tunnel),
+    });
+    this.#tunnels.set(tunnel, pod);
+  }
+}
+
+/** Closes descriptors that were handed over but can not be used. */
+export function closeListeners({ listeners }: WorkerPod): void {
+  for (const fd of [...listeners.outbound, ...listeners.hbone, ...listeners.plaintext]) libc.close(fd);
+}

@@ -1,0 +1,178 @@
+// One attempt to reach one destination: through a tunnel when the destination is in the mesh, over plain TCP when it is
+// not. Says only whether it worked and whether another attempt is safe; choosing where to go is the caller's business.
+
+import type { ConnectRequest } from '../mesh/hbone/client-tunnel.ts';
+import type { HboneError, HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
+import { formatBaggage, formatForwarded, newTraceparent } from '../mesh/hbone/metadata.ts';
+import type { H2Session } from '../mesh/h2/session.ts';
+import type { H2Stream, StreamHandler } from '../mesh/h2/stream.ts';
+import { IoError } from '../mesh/io/io-error.ts';
+import type { SocketAddress } from '../mesh/io/socket-address.ts';
+import { TcpDial } from '../mesh/io/tcp-dial.ts';
+import { formatHostPort } from '../mesh/model/ip-address.ts';
+import type { Service } from '../mesh/model/service.ts';
+import { formatSpiffeId, identityOf, type Identity, type SpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { Workload } from '../mesh/model/workload.ts';
+import type { CapturedPod } from './captured-pod.ts';
+import type { DataPlane } from './data-plane.ts';
+import { ports } from './ports.ts';
+
+export interface DialTarget {
+  readonly address: SocketAddress;
+  /** Undefined for a destination outside the mesh's knowledge. */
+  readonly workload: Workload | undefined;
+  readonly service: Service | undefined;
+}
+
+export interface DialContext {
+  readonly pod: CapturedPod;
+  readonly source: Workload;
+  readonly client: SocketAddress;
+  readonly timeoutMs: number;
+}
+
+export interface DialHandler {
+  /** The stream is open; returns what gets the bytes. */
+  onTunnel(tunnel: {
+    session: H2Session;
+    stream: H2Stream;
+    peer: Identity | undefined;
+    reason: (id: number) => string | undefined;
+    ended: () => void;
+  }): StreamHandler;
+  onPlain(fd: number): void;
+  onFailed(failure: DialError): void;
+}
+
+export interface DialError {
+  readonly message: string;
+  readonly kind: 'connect' | 'tls' | 'identity' | 'tunnel' | 'denied';
+  /** Another endpoint may be tried: no byte of the application was sent. */
+  readonly retryable: boolean;
+  /** A tunnel from the pool broke under the request: says nothing about the endpoint, a fresh tunnel may work. */
+  readonly stale: boolean;
+}
+
+export interface PendingDial {
+  cancel(): void;
+}
+
+/** True when connections to `workload` go through a tunnel. */
+export function usesTunnel(workload: Workload | undefined): workload is Workload {
+  return workload?.tunnelProtocol === 'hbone';
+}
+
+/** Exactly one callback of `handler` follows, never from inside this call, unless the dial is cancelled. */
+export function dial(
+  plane: DataPlane,
+  target: DialTarget,
+  context: DialContext,
+  handler: DialHandler,
+): PendingDial {
+  try {
+    return usesTunnel(target.workload)
+      ? dialTunnel(plane, target, target.workload, context, handler)
+      : dialPlain(plane, target, context, handler);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const timer = plane.reactor.after(0, () =>
+      handler.onFailed({ message, kind: 'connect', retryable: false, stale: false }),
+    );
+    return timer;
+  }
+}
+
+function dialPlain(
+  plane: DataPlane,
+  target: DialTarget,
+  context: DialContext,
+  handler: DialHandler,
+): PendingDial {
+  const fd = context.pod.createSocket(target.address.address);
+  return new TcpDial(plane.reactor, fd, {
+    target: target.address,
+    timeoutMs: context.timeoutMs,
+    onConnected: (connected) => handler.onPlain(connected),
+    onFailed: (error) =>
+      handler.onFailed({ message: error.message, kind: 'connect', retryable: true, stale: false }),
+  });
+}
+
+function dialTunnel(
+  plane: DataPlane,
+  target: DialTarget,
+  workload: Workload,
+  context: DialContext,
+  handler: DialHandler,
+): PendingDial {
+  const { pod, source, client } = context;
+  const tls = plane.certificates.get(pod.spiffeId);
+  if (tls === undefined)
+    throw new IoError('tls-credentials-invalid', `No certificate for ${pod.spiffeId} yet`);
+  const { address, port } = target.address;
+  const expected: readonly SpiffeId[] = [
+    formatSpiffeId(identityOf(workload)),
+    ...((target.service?.subjectAltNames ?? []) as readonly SpiffeId[]),
+  ];
+  const route = {
+    source: pod.spiffeId,
+    sourceAddress: pod.addressToward(address),
+    target: { address, port: ports.hbone },
+    expected,
+  };
+  const make = {
+    context: tls.client,
+    createSocket: () => pod.createSocket(address),
+    connectTimeoutMs: context.timeoutMs,
+    handshakeTimeoutMs: plane.settings.handshakeTimeoutMs,
+  };
+  const headers = [
+    [':method', 'CONNECT'],
+    [':authority', formatHostPort(address, port)],
+    ['baggage', formatBaggage(source)],
+    ['forwarded', formatForwarded(client, target.service?.hostname)],
+    ['traceparent', newTraceparent()],
+  ] as const;
+  let reused = false;
+  const request: ConnectRequest = plane.pool.connect(route, make, headers, {
+    onConnected: (stream, session, peer) =>
+      handler.onTunnel({
+        session,
+        stream,
+        peer,
+        reason: (id) => request.tunnel.takeReason(id),
+        ended: () => request.tunnel.streamEnded(),
+      }),
+    onFailed: (error) => handler.onFailed(fromHbone(error, reused)),
+  });
+  reused = request.tunnel.reused;
+  return request;
+}
+
+function fromHbone(error: HboneError, reused: boolean): DialError {
+  const { message, retryable, code } = error;
+  return {
+    message,
+    retryable,
+    kind: kindOf(code),
+    stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
+  };
+}
+
+function kindOf(code: HboneErrorCode): DialError['kind'] {
+  switch (code) {
+    case 'denied':
+      return 'denied';
+    case 'tls-failed':
+      return 'tls';
+    case 'identity-rejected':
+      return 'identity';
+    case 'connect-failed':
+      return 'connect';
+    case 'tunnel-lost':
+    case 'tunnel-full':
+    case 'refused':
+    case 'cancelled':
+      return 'tunnel';
+  }
+}

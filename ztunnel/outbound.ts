@@ -1,0 +1,321 @@
+// One captured outbound connection: original destination -> resolve -> pick an endpoint -> dial -> splice -> record.
+// As long as no byte was sent, a failed dial tries another endpoint; nothing is read from the application before that.
+
+import type { SpliceEnd } from '../mesh/hbone/splice.ts';
+import { TunnelSplice } from '../mesh/hbone/splice.ts';
+import type { StreamHandler } from '../mesh/h2/stream.ts';
+import type { SocketAddress } from '../mesh/io/socket-address.ts';
+import { TcpSplice } from '../mesh/io/tcp-splice.ts';
+import { TcpStream } from '../mesh/io/tcp-stream.ts';
+import { formatHostPort, isIpv6 } from '../mesh/model/ip-address.ts';
+import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
+import type { Timer } from '../mesh/runtime/clock.ts';
+import type { PickHandle } from './balancer.ts';
+import type { CapturedPod } from './captured-pod.ts';
+import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
+import type { TrackedConnection } from './connection-table.ts';
+import type { DataPlane } from './data-plane.ts';
+import {
+  type DialError,
+  type DialHandler,
+  type DialTarget,
+  dial,
+  type PendingDial,
+  usesTunnel,
+} from './dial.ts';
+import { ports } from './ports.ts';
+import { type Destination, resolve } from './resolve.ts';
+
+const defaultDialAttempts = 3;
+/** A destination that entered the mesh this recently may not listen yet: wait for it instead of failing. */
+const joiningGraceMs = 5_000;
+const joiningRetryMs = 50;
+
+export class OutboundConnection implements TrackedConnection, DialHandler {
+  readonly pod: CapturedPod;
+  readonly info: ConnectionInfo;
+  #plane: DataPlane;
+  #app: TcpStream;
+  #source!: Workload;
+  #destination!: Destination;
+  #dial: PendingDial | undefined;
+  #retry: Timer | undefined;
+  #handle: PickHandle | undefined;
+  #splice: TunnelSplice | TcpSplice | undefined;
+  #target!: DialTarget;
+  #tried = new Set<WorkloadUid>();
+  #attempts = 0;
+  #staleRetried = false;
+  #dialStartedAt = 0;
+  #cutReason: string | undefined;
+  #tunnelReason: (() => string | undefined) | undefined;
+  #tunnelEnded: (() => void) | undefined;
+  #done = false;
+
+  /** Takes ownership of `fd`, accepted by the pod's outbound listener. */
+  constructor(plane: DataPlane, pod: CapturedPod, fd: number, client: SocketAddress) {
+    this.#plane = plane;
+    this.pod = pod;
+    this.#app = new TcpStream(fd);
+    this.info = {
+      direction: 'outbound',
+      startedAt: plane.clock.now(),
+      sourceAddress: client.address,
+      sourcePort: client.port,
+      sourceWorkload: undefined,
+      sourceLabels: undefined,
+      sourceIdentity: pod.spiffeId,
+      destinationAddress: client.address,
+      destinationPort: 0,
+      hboneAuthority: undefined,
+      destinationWorkload: undefined,
+      destinationService: undefined,
+      destinationServiceName: undefined,
+      destinationIdentity: undefined,
+      mutualTls: false,
+    };
+    plane.connections.add(this);
+  }
+
+  start(): void {
+    const plane = this.#plane;
+    const destination = plane.flowMaps.originalDestination(this.#app.fd);
+    if (destination === undefined)
+      return this.#refuse('the connection was not captured: somebody dialled the proxy itself', 'CONNECT');
+    this.#destination = destination;
+    this.info.destinationAddress = destination.address;
+    this.info.destinationPort = destination.port;
+    const source = plane.snapshot.workloadByUid(this.pod.pod.uid);
+    if (source === undefined) return this.#refuse('the source workload is not known yet', 'CONNECT');
+    this.#source = source;
+    this.info.sourceWorkload = source;
+    this.#resolve();
+  }
+
+  recheck(): void {}
+
+  cut(reason: string): void {
+    if (this.#done) return;
+    this.#cutReason = reason;
+    if (this.#splice !== undefined) return this.#splice.close();
+    this.#refuse(reason, 'CONNECT');
+  }
+
+  progress = (): { received: number; sent: number } => {
+    const splice = this.#splice;
+    if (splice === undefined) return { received: 0, sent: 0 };
+    return splice instanceof TunnelSplice
+      ? { received: splice.fromApp, sent: splice.toApp }
+      : { received: splice.forwardBytes, sent: splice.backwardBytes };
+  };
+
+  onTunnel(tunnel: Parameters<DialHandler['onTunnel']>[0]): StreamHandler {
+    this.#connected();
+    this.info.destinationIdentity = tunnel.peer === undefined ? undefined : formatSpiffeId(tunnel.peer);
+    this.info.mutualTls = true;
+    this.#tunnelReason = () => tunnel.reason(tunnel.stream.id);
+    this.#tunnelEnded = tunnel.ended;
+    const splice = new TunnelSplice(this.#plane.reactor, this.#app, tunnel, {
+      ...this.#spliceOptions(),
+      onEnd: (end) => this.#spliceEnded(end),
+    });
+    this.#splice = splice;
+    this.#plane.report.opened(this.info);
+    return splice;
+  }
+
+  onPlain(fd: number): void {
+    this.#connected();
+    this.#splice = new TcpSplice(this.#plane.reactor, this.#app, new TcpStream(fd), {
+      ...this.#spliceOptions(),
+      onEnd: (end) => this.#spliceEnded(end === 'reset' ? 'app-reset' : end),
+    });
+    this.#plane.report.opened(this.info);
+  }
+
+  onFailed(failure: DialError): void {
+    this.#dial = undefined;
+    if (failure.stale && !this.#staleRetried) {
+      this.#staleRetried = true;
+      return this.#dialTarget(this.#target);
+    }
+    const handle = this.#handle;
+    this.#handle = undefined;
+    if (handle !== undefined) {
+      const kind = failure.kind === 'denied' ? 'denied' : failure.kind === 'connect' ? 'connect' : 'tunnel';
+      this.#plane.balancer.failed(handle, kind);
+    }
+    if (!failure.retryable) return this.#refuse(failure.message, flagOf(failure));
+    if (this.#isJoining()) return this.#retryLater();
+    const service = this.#target.service;
+    const limit = service?.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
+    if (service === undefined || handle === undefined || this.#attempts >= limit) {
+      return this.#refuse(failure.message, flagOf(failure));
+    }
+    this.#tried.add(handle.uid);
+    this.#pick(failure);
+  }
+
+  #resolve(): void {
+    const { address, port } = this.#destination;
+    if (port === 53) return this.#toDnsProxy();
+    const resolution = resolve(this.#plane.snapshot, this.#source, this.#destination);
+    switch (resolution.kind) {
+      case 'refused':
+        return this.#refuse(resolution.reason, 'CONNECT');
+      case 'service':
+        this.info.destinationService = resolution.service;
+        return this.#pick(undefined);
+      case 'workload':
+        return this.#dialTarget({
+          address: { address, port },
+          workload: resolution.workload,
+          service: undefined,
+        });
+      case 'passthrough':
+        return this.#dialTarget({ address: { address, port }, workload: undefined, service: undefined });
+    }
+  }
+
+  // DNS over TCP is answered by the same resolver as over UDP.
+  #toDnsProxy(): void {
+    const address = this.pod.addressToward(this.#destination.address);
+    this.#dialTarget({ address: { address, port: ports.dns }, workload: undefined, service: undefined });
+  }
+
+  #pick(previous: DialError | undefined): void {
+    const service = this.info.destinationService;
+    if (service === undefined) return;
+    const result = this.#plane.balancer.pick(this.#plane.snapshot, {
+      source: this.#source,
+      service,
+      servicePort: this.#destination.port,
+      family: isIpv6(this.#destination.address) ? 6 : 4,
+      excluded: this.#tried,
+    });
+    if (result.kind === 'none') {
+      return this.#refuse(
+        previous?.message ?? result.message,
+        previous === undefined ? 'CONNECT' : flagOf(previous),
+      );
+    }
+    const { workload, address, port } = result.endpoint;
+    if (address === undefined) return this.#refuse(`endpoint ${workload.name} has no address`, 'CONNECT');
+    this.#handle = result.handle;
+    this.#plane.balancer.begin(result.handle);
+    this.#dialTarget({ address: { address, port }, workload, service });
+  }
+
+  #dialTarget(target: DialTarget): void {
+    this.#target = target;
+    this.#attempts++;
+    this.#dialStartedAt = this.#plane.reactor.now;
+    const { address, port } = target.address;
+    const tunnelled = usesTunnel(target.workload);
+    this.info.destinationWorkload = target.workload;
+    this.info.destinationAddress = address;
+    this.info.destinationPort = tunnelled ? ports.hbone : port;
+    this.info.hboneAuthority = tunnelled ? formatHostPort(address, port) : undefined;
+    const context = {
+      pod: this.pod,
+      source: this.#source,
+      client: { address: this.info.sourceAddress, port: this.info.sourcePort },
+      timeoutMs: target.service?.trafficPolicy?.connectTimeoutMs ?? this.#plane.settings.connectTimeoutMs,
+    };
+    this.#dial = dial(this.#plane, target, context, this);
+  }
+
+  #isJoining(): boolean {
+    const workload = this.#target.workload;
+    return workload !== undefined && this.#plane.joinedWithin(workload.uid, joiningGraceMs);
+  }
+
+  #retryLater(): void {
+    this.#retry = this.#plane.reactor.after(joiningRetryMs, () => {
+      this.#retry = undefined;
+      if (this.info.destinationService === undefined) this.#dialTarget(this.#target);
+      else this.#pick(undefined);
+    });
+  }
+
+  #connected(): void {
+    this.#dial = undefined;
+    if (this.#handle !== undefined) {
+      this.#plane.balancer.connected(this.#handle, this.#plane.reactor.now - this.#dialStartedAt);
+    }
+  }
+
+  #spliceOptions() {
+    const { settings, budget } = this.#plane;
+    return {
+      budget,
+      idleTimeoutMs: this.#target.service?.trafficPolicy?.idleTimeoutMs ?? settings.idleTimeoutMs,
+      halfClosedTimeoutMs: settings.halfClosedTimeoutMs,
+    };
+  }
+
+  #spliceEnded(end: SpliceEnd): void {
+    if (this.#done) return;
+    const reason = this.#cutReason ?? this.#tunnelReason?.();
+    const { received, sent } = this.progress();
+    const denied = reason !== undefined && this.#cutReason === undefined;
+    this.#finish();
+    this.#tunnelEnded?.();
+    const error = end === 'finished' ? undefined : (reason ?? endText(end));
+    this.#plane.report.closed(this.info, {
+      received,
+      sent,
+      flag: denied ? 'DENY' : '-',
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+
+  #refuse(reason: string, flag: ResponseFlag): void {
+    if (this.#done) return;
+    this.#dial?.cancel();
+    this.#app.reset();
+    this.#finish();
+    this.#plane.report.failed(this.info, flag, reason);
+  }
+
+  #finish(): void {
+    this.#done = true;
+    this.#retry?.cancel();
+    if (this.#handle !== undefined) this.#plane.balancer.closed(this.#handle);
+    this.#plane.connections.delete(this);
+    this.#plane.connectionEnded(this.pod);
+  }
+}
+
+function flagOf(failure: DialError): ResponseFlag {
+  switch (failure.kind) {
+    case 'denied':
+      return 'DENY';
+    case 'tls':
+      return 'TLS_FAILURE';
+    case 'identity':
+      return 'IDENTITY_ERROR';
+    case 'tunnel':
+      return 'H2_HANDSHAKE_FAILURE';
+    case 'connect':
+      return 'CONNECT';
+  }
+}
+
+export function endText(end: SpliceEnd): string {
+  switch (end) {
+    case 'finished':
+      return '';
+    case 'app-reset':
+      return 'the application reset its connection';
+    case 'tunnel-reset':
+      return 'the other side reset the connection';
+    case 'idle':
+      return 'idle timeout';
+    case 'overload':
+      return 'the buffer budget of this proxy is spent by slow readers';
+    case 'closed':
+      return 'closed by the proxy';
+  }
+}

@@ -1,0 +1,185 @@
+// Keeps capture in step with the model: which pods of this node are captured, with which listeners and identity. Each
+// pod is a small state machine (waiting for its certificate -> captured, or failed and tried again); one pod's trouble
+// never holds up another. A pod is captured only when everything it needs is there.
+
+import type { Redirect } from '../bpf/redirect.ts';
+import type { NodePod } from '../mesh/model/node-pod.ts';
+import { identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
+import type { WorkloadUid } from '../mesh/model/workload.ts';
+import { Backoff } from '../mesh/runtime/backoff.ts';
+import type { Clock, Timer } from '../mesh/runtime/clock.ts';
+import type { Logger } from '../mesh/runtime/logger.ts';
+import type { Snapshot } from '../mesh/state/snapshot.ts';
+import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
+import type { DataWorker } from './data-worker.ts';
+import { closePodListeners, openPodListeners } from './pod-listeners.ts';
+import { ports } from './ports.ts';
+
+export interface PodDns {
+  /** Answers DNS for the pod from now on. @throws when its sockets can not be made. */
+  addPod(pod: NodePod): void;
+  removePod(uid: WorkloadUid): void;
+}
+
+export interface PodManagerOptions {
+  readonly node: string;
+  readonly redirect: Redirect;
+  readonly certificates: CertificateManager;
+  readonly workers: readonly DataWorker[];
+  readonly dns: PodDns;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface PodState {
+  readonly uid: WorkloadUid;
+  readonly name: string;
+  readonly state: 'pending' | 'captured' | 'failed';
+  readonly reason?: string;
+}
+
+interface Entry {
+  readonly pod: NodePod;
+  readonly backoff: Backoff;
+  state: 'pending' | 'captured' | 'failed';
+  reason: string | undefined;
+  retry: Timer | undefined;
+}
+
+export class PodManager {
+  #options: PodManagerOptions;
+  #entries = new Map<WorkloadUid, Entry>();
+  #unsubscribe: () => void;
+
+  constructor(options: PodManagerOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.certificates.subscribe((certificate) => {
+      for (const entry of this.#entries.values()) {
+        if (entry.state !== 'captured' && sameIdentity(entry.pod, certificate.identity)) this.#capture(entry);
+      }
+    });
+  }
+
+  /** Brings capture to what `snapshot` says. To be called after the first sync, then after every change of pods. */
+  reconcile(snapshot: Snapshot): void {
+    const wanted = new Map<WorkloadUid, NodePod>();
+    const present = new Set<WorkloadUid>();
+    for (const pod of snapshot.pods.values()) {
+      if (pod.node !== this.#options.node) continue;
+      present.add(pod.uid);
+      if (pod.enrolled) wanted.set(pod.uid, pod);
+    }
+    for (const entry of [...this.#entries.values()]) {
+      const pod = wanted.get(entry.pod.uid);
+      if (pod === undefined) this.#leave(entry, present.has(entry.pod.uid) ? 'drain' : 'now');
+      else if (!sameCapture(pod, entry.pod)) this.#leave(entry, 'now');
+    }
+    for (const pod of wanted.values()) if (!this.#entries.has(pod.uid)) this.#enter(pod);
+    this.#endInherited(wanted);
+  }
+
+  states(): PodState[] {
+    return [...this.#entries.values()].map(({ pod, state, reason }) => ({
+      uid: pod.uid,
+      name: `${pod.namespace}/${pod.name}`,
+      state,
+      ...(reason === undefined ? {} : { reason }),
+    }));
+  }
+
+  /** Stops managing; capture stays as it is. */
+  close(): void {
+    this.#unsubscribe();
+    for (const entry of this.#entries.values()) entry.retry?.cancel();
+    this.#entries.clear();
+  }
+
+  #enter(pod: NodePod): void {
+    const backoff = new Backoff({ minMs: 250, maxMs: 15_000 });
+    const entry: Entry = {
+      pod,
+      backoff,
+      state: 'pending',
+      reason: 'waiting for its certificate',
+      retry: undefined,
+    };
+    this.#entries.set(pod.uid, entry);
+    this.#options.certificates.want(identityOf(pod));
+    if (this.#options.certificates.get(identityOf(pod)) !== undefined) this.#capture(entry);
+  }
+
+  #capture(entry: Entry): void {
+    const { redirect, dns, workers, logger } = this.#options;
+    const { pod } = entry;
+    entry.retry?.cancel();
+    const sets = this.#attempt(entry, () => openPodListeners(pod, workers.length));
+    if (sets === undefined) return;
+    const attached = this.#attempt(entry, () => {
+      dns.addPod(pod);
+      return redirect.attach(pod.uid, {
+        netnsPath: pod.netns,
+        addresses: pod.addresses,
+        outboundPort: ports.outbound,
+        dnsPort: ports.dns,
+        hboneListeners: sets.flatMap((set) => set.hbone),
+        plaintextListeners: sets.flatMap((set) => set.plaintext),
+      });
+    });
+    if (attached === undefined) {
+      closePodListeners(sets);
+      dns.removePod(pod.uid);
+      return;
+    }
+    for (const [index, worker] of workers.entries()) {
+      const listeners = sets[index];
+      if (listeners !== undefined) worker.post({ kind: 'pod-added', workerPod: { pod, listeners } });
+    }
+    entry.state = 'captured';
+    entry.reason = undefined;
+    entry.backoff.reset();
+    logger.info({ pod: `${pod.namespace}/${pod.name}`, netns: pod.netns }, 'Pod captured');
+  }
+
+  /** undefined and a later retry when `run` fails. */
+  #attempt<T>(entry: Entry, run: () => T): T | undefined {
+    try {
+      return run();
+    } catch (error) {
+      const { pod } = entry;
+      entry.state = 'failed';
+      entry.reason = error instanceof Error ? error.message : String(error);
+      const delayMs = entry.backoff.next();
+      this.#options.logger.error(
+        { pod: `${pod.namespace}/${pod.name}`, error: entry.reason, retryMs: Math.round(delayMs) },
+        'Pod is not captured',
+      );
+      entry.retry = this.#options.clock.after(delayMs, () => this.#capture(entry));
+      return undefined;
+    }
+  }
+
+  #leave(entry: Entry, how: 'drain' | 'now'): void {
+    const { redirect, dns, workers, certificates, logger } = this.#options;
+    const { pod } = entry;
+    this.#entries.delete(pod.uid);
+    entry.retry?.cancel();
+    if (entry.state === 'captured') {
+      redirect.detach(pod.uid);
+      dns.removePod(pod.uid);
+      for (const worker of workers) worker.post({ kind: 'pod-removed', uid: pod.uid, how });
+      logger.info({ pod: `${pod.namespace}/${pod.name}`, how }, 'Pod released');
+    }
+    certificates.release(identityOf(pod));
+  }
+
+  /** Pods that an earlier process captured and that are no longer to be. */
+  #endInherited(wanted: ReadonlyMap<WorkloadUid, NodePod>): void {
+    for (const { uid, attached } of this.#options.redirect.listPods()) {
+      if (!attached && !wanted.has(uid as WorkloadUid)) this.#options.redirect.detach(uid);
+    }
+  }
+}
+
+function sameCapture(a: NodePod, b: NodePod): boolean {
+  return a.netns === b.netns && sameIdentity(a, b) && a.addresses.join() === b.addresses.join();
+}

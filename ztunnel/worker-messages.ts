@@ -1,0 +1,68 @@
+// What the main thread and a data worker say to each other. Plain values only: everything survives a structured clone.
+// The main thread decides what exists (model, certificates, pods); the worker serves connections and reports.
+
+import type { FlowMapFds } from '../bpf/flow-maps.ts';
+import type { LivenessOptions } from '../mesh/hbone/tunnel-settings.ts';
+import type { TlsCredentials } from '../mesh/io/tls-context.ts';
+import type { ModelDelta } from '../mesh/model/model.ts';
+import type { NodePod } from '../mesh/model/node-pod.ts';
+import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { WorkloadUid } from '../mesh/model/workload.ts';
+import type { ConnectionSummary } from './connection-table.ts';
+import type { MetricsSnapshot } from './metrics.ts';
+
+/** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */
+export interface DataPlaneSettings {
+  readonly connectTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly halfClosedTimeoutMs: number;
+  readonly liveness: LivenessOptions;
+  readonly maxConnections: number;
+  readonly bufferBudgetBytes: number;
+  readonly logFormat: 'text' | 'json';
+}
+
+/** `workerData` of a data worker. */
+export interface WorkerStart {
+  readonly settings: DataPlaneSettings;
+  readonly flowMaps: FlowMapFds;
+}
+
+/** Listening sockets in a pod's namespace; the worker owns them from here on. */
+export interface PodListeners {
+  readonly outbound: readonly number[];
+  readonly hbone: readonly number[];
+  readonly plaintext: readonly number[];
+}
+
+export interface WorkerPod {
+  readonly pod: NodePod;
+  readonly listeners: PodListeners;
+}
+
+export type ToWorker =
+  | { readonly kind: 'model'; readonly delta: ModelDelta }
+  | { readonly kind: 'certificate'; readonly spiffeId: SpiffeId; readonly credentials: TlsCredentials }
+  | { readonly kind: 'certificate-removed'; readonly spiffeId: SpiffeId }
+  | { readonly kind: 'pod-added'; readonly workerPod: WorkerPod }
+  /** `drain`: what is open finishes (unenrolled). `now`: the pod is gone, everything is dropped. */
+  | { readonly kind: 'pod-removed'; readonly uid: WorkloadUid; readonly how: 'drain' | 'now' }
+  | { readonly kind: 'query'; readonly id: number; readonly what: 'metrics' | 'connections' }
+  /** Accept nothing more; `drained` comes when the last connection ended. */
+  | { readonly kind: 'drain' }
+  | { readonly kind: 'stop' };
+
+export type FromWorker =
+  | { readonly kind: 'ready'; readonly wakeFd: number }
+  | { readonly kind: 'access-log'; readonly text: string; readonly dropped: number }
+  | {
+      readonly kind: 'log';
+      readonly level: 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: object;
+    }
+  | { readonly kind: 'metrics'; readonly id: number; readonly metrics: MetricsSnapshot }
+  | { readonly kind: 'connections'; readonly id: number; readonly connections: readonly ConnectionSummary[] }
+  | { readonly kind: 'drained' }
+  | { readonly kind: 'stopped' };
