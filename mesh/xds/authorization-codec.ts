@@ -80,9 +80,10 @@ function encodeCidr({ address, length }: Cidr) {
 }
 
 function encodeStringMatch(match: StringMatch): WireStringMatch {
-  const matchType =
-    match.kind === 'presence' ? { case: match.kind, value: {} } : { case: match.kind, value: match.value };
-  return create(StringMatchSchema, { matchType } as Parameters<typeof create<typeof StringMatchSchema>>[1]);
+  if (match.kind === 'presence') {
+    return create(StringMatchSchema, { matchType: { case: 'presence', value: {} } });
+  }
+  return create(StringMatchSchema, { matchType: { case: match.kind, value: match.value } });
 }
 
 /** `name` is the resource's name, `namespace/name`: what workloads refer to. Never throws; the reason names the field. */

@@ -1,5 +1,7 @@
 // The whole cycle over real TLS and gRPC on loopback: what the store holds is what the node knows.
 
+import { readdirSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
 import { AnySchema } from '@bufbuild/protobuf/wkt';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -7,7 +9,7 @@ import type { IpAddress } from '../model/ip-address.ts';
 import { defaultMeshConfig } from '../model/mesh-config.ts';
 import type { PolicyKey, WorkloadUid } from '../model/workload.ts';
 import { encodeAuthorization } from './authorization-codec.ts';
-import { publish } from './publish.ts';
+import { publish, publishModel } from './publish.ts';
 import {
   makeDelta,
   makePod,
@@ -194,6 +196,51 @@ describe('a wildcard client', () => {
     expect([sent, again.xds.counters.resources]).toEqual([10_000, 1]);
     expect(client.deltas.length).toBe(told + 1);
   });
+});
+
+test('publishing a whole model again tells only what is different', async () => {
+  const server = await controller();
+  const model = {
+    workloads: new Map([makeWorkload('a'), makeWorkload('b')].map((workload) => [workload.uid, workload])),
+    services: new Map([[makeService('s').key, makeService('s')]]),
+    policies: new Map([[makePolicy('p').key, makePolicy('p')]]),
+    pods: new Map([[makePod('a', 'node-a').uid, makePod('a', 'node-a')]]),
+    meshConfig: defaultMeshConfig,
+  };
+  publishModel(server.store, model);
+  const client = node(server);
+  await client.until(() => client.synced > 0);
+  expect(client.workloads).toEqual(model.workloads);
+  expect(client.pods).toEqual(model.pods);
+  const told = client.deltas.length;
+  publishModel(server.store, { ...model, workloads: new Map([[makeWorkload('a').uid, makeWorkload('a')]]) });
+  server.store.flush();
+  await client.until(() => client.workloads.size === 1);
+  expect(client.deltas.slice(told)).toEqual([makeDelta({ removed: { workloads: [makeWorkload('b').uid] } })]);
+});
+
+test('a stream that grew old is ended, and the node comes back with its token', async () => {
+  const server = await controller({ maxConnectionAgeMs: 50 });
+  const client = node(server);
+  await client.until(() => client.synced > 0);
+  await client.until(() => client.state === 'disconnected');
+  client.retry();
+  await client.until(() => client.state === 'connected');
+  expect(client.synced).toBe(1);
+});
+
+test('servers and clients leave no open file behind', async () => {
+  const openFiles = () => readdirSync('/proc/self/fd').length;
+  const before = openFiles();
+  const server = await startController();
+  const clients = [new TestNode(server), new TestNode(server, { token: () => 'node-b' })];
+  for (const { client } of clients) client.start();
+  await Promise.all(clients.map((client) => client.until(() => client.synced > 0)));
+  expect(openFiles()).toBeGreaterThan(before);
+  for (const { client } of clients) client.close();
+  await server.stop();
+  for (let turn = 0; turn < 10_000 && openFiles() > before; turn++) await setImmediate();
+  expect(openFiles()).toBeLessThanOrEqual(before);
 });
 
 describe('a controller that goes away', () => {

@@ -7,7 +7,7 @@ export type DemandResult = 'found' | 'absent';
 
 interface Waiter {
   readonly resolve: (result: DemandResult) => void;
-  readonly reject: (reason: unknown) => void;
+  readonly reject: (reason: Error) => void;
 }
 
 /** Lookups without an answer; one address scanned by one pod is one name. */
@@ -33,7 +33,7 @@ export class DemandList {
 
   ask(name: string, { signal }: { readonly signal?: AbortSignal }): Promise<DemandResult> {
     if (this.#closed) return Promise.reject(closedError(name));
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return Promise.reject(abortError(signal));
     if (this.#absent.has(name)) return Promise.resolve('absent');
     const known = this.#waiting.get(name);
     if (known === undefined && this.#waiting.size >= maxWaitingNames) {
@@ -86,7 +86,7 @@ function waitIn(
   return new Promise((resolve, reject) => {
     const stop = () => {
       waiters.delete(waiter);
-      reject(signal?.reason);
+      reject(abortError(signal));
       onAbort();
     };
     const settle = () => signal?.removeEventListener('abort', stop);
@@ -103,6 +103,11 @@ function waitIn(
     waiters.add(waiter);
     signal?.addEventListener('abort', stop, { once: true });
   });
+}
+
+function abortError(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error ? reason : new Error('The wait was given up', { cause: reason });
 }
 
 function closedError(name: string): XdsError {

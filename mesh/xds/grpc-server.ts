@@ -24,6 +24,8 @@ export interface GrpcServerOptions {
   readonly tls: ServerTls;
   /** Largest request in bytes; a reconnecting node names every resource it holds. Default 64 MiB. */
   readonly maxRequestBytes?: number;
+  /** A connection is ended after about this long, so that its caller's token is checked again. Default 30 min. */
+  readonly maxConnectionAgeMs?: number;
 }
 
 /** A peer that opens a connection and never finishes its handshake is dropped after this long. */
@@ -34,7 +36,11 @@ export class GrpcServer {
   readonly #credentials: ReloadableCredentials;
 
   /** Throws XdsError CERTIFICATE_INVALID. */
-  constructor({ tls, maxRequestBytes = 64 * 1024 * 1024 }: GrpcServerOptions) {
+  constructor({
+    tls,
+    maxRequestBytes = 64 * 1024 * 1024,
+    maxConnectionAgeMs = 30 * 60_000,
+  }: GrpcServerOptions) {
     this.#credentials = new ReloadableCredentials(tls);
     this.#server = new Server({
       'grpc.max_receive_message_length': maxRequestBytes,
@@ -43,6 +49,10 @@ export class GrpcServer {
       // Dead nodes are noticed: the same interval as the nodes' own (WIRE 3.1).
       'grpc.keepalive_time_ms': 30_000,
       'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.max_connection_age_ms': maxConnectionAgeMs,
+      'grpc.max_connection_age_grace_ms': Math.min(10_000, maxConnectionAgeMs),
+      // A stranger who never calls keeps no connection.
+      'grpc.max_connection_idle_ms': 5 * 60_000,
     });
   }
 

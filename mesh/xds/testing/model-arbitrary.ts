@@ -168,7 +168,7 @@ export const serviceArbitrary: fc.Arbitrary<Service> = fc
       ],
     },
   )
-  .map((fields) => ({ key: serviceKey(fields.namespace, fields.hostname), ...fields }) as Service);
+  .map((fields) => ({ key: serviceKey(fields.namespace, fields.hostname), ...fields }));
 
 const stringMatches: fc.Arbitrary<StringMatch[]> = fc.array(
   fc.oneof(

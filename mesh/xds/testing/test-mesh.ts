@@ -27,7 +27,7 @@ export interface TestController {
 
 /** Serves on 127.0.0.1; the token `node-a` is node-a, and so on; any other is refused. */
 export async function startController(
-  options: Partial<XdsServerOptions> & { root?: TestRoot; port?: number } = {},
+  options: Partial<XdsServerOptions> & { root?: TestRoot; port?: number; maxConnectionAgeMs?: number } = {},
 ): Promise<TestController> {
   const root = options.root ?? (await makeTestRoot());
   const clock = new ManualClock();
@@ -39,7 +39,9 @@ export async function startController(
       token !== undefined && /^node-[a-z]$/.test(token) ? { name: token, node: token } : undefined,
     ...options,
   });
-  const grpc = new GrpcServer({ tls: await root.issue({ dns: ['localhost'], ip: ['127.0.0.1'] }) });
+  const tls = await root.issue({ dns: ['localhost'], ip: ['127.0.0.1'] });
+  const { maxConnectionAgeMs } = options;
+  const grpc = new GrpcServer({ tls, ...(maxConnectionAgeMs !== undefined && { maxConnectionAgeMs }) });
   xds.register(grpc);
   const port = await grpc.bind(`127.0.0.1:${options.port ?? 0}`);
   const stop = async () => {

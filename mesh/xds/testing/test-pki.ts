@@ -54,7 +54,7 @@ async function issue(
     subject: 'CN=Test server',
     issuer: root.subject,
     publicKey: keys.publicKey as never,
-    signingKey: signingKey as never,
+    signingKey,
     signingAlgorithm: algorithm,
     extensions: [
       new SubjectAlternativeNameExtension([
