@@ -1,13 +1,13 @@
 // Inbound capture on the real kernel: where connections go, and whom the application sees.
 
 import { execFileSync } from 'node:child_process';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Redirect } from './redirect.ts';
-import { describeKernel } from './testing/kernel-suite.ts';
+import { skipKernelTests, skipReason } from './testing/kernel-suite.ts';
 import { TestNetwork, type TestPod } from './testing/test-network.ts';
 import { TestProxy } from './testing/test-proxy.ts';
 
-describeKernel('inbound capture', () => {
+describe.skipIf(skipKernelTests)(`inbound capture${skipReason}`, () => {
   let network: TestNetwork;
   let redirect: Redirect;
   let client: TestPod;

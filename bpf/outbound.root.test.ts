@@ -4,14 +4,14 @@ import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
 import net from 'node:net';
 import { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as libc from '../mesh/io/libc.ts';
 import { withNetns } from '../mesh/io/netns.ts';
 import { createTcpSocket, listenTcp, startConnect } from '../mesh/io/socket.ts';
 import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { FlowMaps } from './flow-maps.ts';
 import { Redirect } from './redirect.ts';
-import { describeKernel } from './testing/kernel-suite.ts';
+import { skipKernelTests, skipReason } from './testing/kernel-suite.ts';
 import { TestNetwork, type TestPod } from './testing/test-network.ts';
 import { dnsPort, outboundPort, TestProxy } from './testing/test-proxy.ts';
 
@@ -19,7 +19,7 @@ import { dnsPort, outboundPort, TestProxy } from './testing/test-proxy.ts';
 const far4 = '192.0.2.7';
 const far6 = '2001:db8::7';
 
-describeKernel('outbound capture', () => {
+describe.skipIf(skipKernelTests)(`outbound capture${skipReason}`, () => {
   let network: TestNetwork;
   let redirect: Redirect;
   let web: TestPod;
