@@ -41,8 +41,8 @@ export interface XdsClientHandler {
 }
 
 export interface XdsClientMetrics {
-  /** A response arrived, before it is read. */
-  message(typeUrl: string): void;
+  /** A response of a known type arrived; `bytes` on the wire, uncompressed. */
+  message(typeUrl: string, bytes: number): void;
   /** Why a stream or an attempt ended: `complete` by the server, else the gRPC status in capitals. */
   terminated(reason: string): void;
 }
@@ -169,7 +169,7 @@ export class XdsClient {
     const call = client.makeBidiStreamRequest(
       method.path,
       method.requestSerialize,
-      method.responseDeserialize,
+      (bytes: Buffer) => this.#deserialize(bytes),
       metadata,
     );
     const connectTimer = clock.after(connectTimeoutMs, () => {
@@ -185,6 +185,13 @@ export class XdsClient {
     // Every error is followed by a status; without a listener it would end the process.
     call.on('error', () => {});
     return { client, call, connectTimer, acceptedAt: undefined };
+  }
+
+  #deserialize(bytes: Buffer): DeltaDiscoveryResponse {
+    const response = method.responseDeserialize(bytes);
+    // The type becomes a metric label, so only types that were asked for count.
+    if (this.#readers.has(response.typeUrl)) this.#options.metrics?.message(response.typeUrl, bytes.length);
+    return response;
   }
 
   #metadata(): Metadata {
@@ -254,7 +261,6 @@ export class XdsClient {
   #receive(call: Call, response: DeltaDiscoveryResponse): void {
     if (this.#attempt?.call !== call) return;
     const { typeUrl, nonce } = response;
-    this.#options.metrics?.message(typeUrl);
     const reader = this.#readers.get(typeUrl);
     if (reader === undefined) {
       this.#options.logger.warn({ typeUrl }, 'The controller sent a type that was not asked for');

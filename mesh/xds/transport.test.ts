@@ -65,7 +65,13 @@ function rawNode(...args: Parameters<typeof connectRawNode>): RawNode {
 describe('a client of an istiod', () => {
   test('asks for addresses, then policies, with its node in both, and for nothing that is only ours', async () => {
     const server = await fakeServer();
-    const client = node(server);
+    const messages: string[] = [];
+    const terminated: string[] = [];
+    const metrics = {
+      message: (typeUrl: string, bytes: number) => messages.push(`${typeUrl} ${bytes > 0}`),
+      terminated: (reason: string) => terminated.push(reason),
+    };
+    const client = node(server, { metrics });
     const call = await server.calls.next();
     expect(call.metadata.get('authorization')).toEqual(['Bearer node-a']);
     expect(call.metadata.get('clusterid')).toEqual(['Kubernetes']);
@@ -84,6 +90,13 @@ describe('a client of an istiod', () => {
     call.write(response({ typeUrl: authorizationType, nonce: 'n2' }));
     expect(await server.requests.next()).toMatchObject({ typeUrl: authorizationType, responseNonce: 'n2' });
     await client.until(() => client.synced === 1);
+    call.end();
+    await client.until(() => client.state === 'disconnected');
+    expect(client.reasons).toEqual(['The controller ended the stream']);
+    expect([messages, terminated]).toEqual([
+      [`${addressType} true`, `${authorizationType} true`],
+      ['complete'],
+    ]);
   });
 
   test('names what it refused and why, and what it accepted when it comes back', async () => {
