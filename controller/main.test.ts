@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+const main = fileURLToPath(new URL('./main.ts', import.meta.url));
+let directory: string;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'weft-main-'));
+  return () => rm(directory, { recursive: true, force: true });
+});
+
+/** Runs the program; `onLine` may send it a signal. */
+function run(
+  args: readonly string[],
+  onLine: (line: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
+) {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+    for (const line of chunk.split('\n')) onLine(line, (signal) => child.kill(signal));
+  });
+  return new Promise<{ code: number | null; output: string }>((resolve) => {
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
+
+describe('weft controller', () => {
+  it('exits 64 and names every wrong option', async () => {
+    const { code, output } = await run(['--address', 'x', '--log-format', 'y']);
+    expect(code).toBe(64);
+    expect(output).toMatch(/--config.*\n.*--state.*\n.*--address.*\n.*--log-format/);
+  });
+
+  it('exits 64 for an option that does not exist', async () => {
+    expect(await run(['--adress', 'x'])).toMatchObject({
+      code: 64,
+      output: expect.stringContaining("'--adress'"),
+    });
+  });
+
+  it('exits 1 when it cannot start', async () => {
+    const args = ['--config', join(directory, 'nowhere'), '--state', join(directory, 'state')];
+    const { code, output } = await run(args);
+    expect(code).toBe(1);
+    expect(output).toContain('it does not exist, check the path');
+  });
+
+  it('runs until SIGTERM and then exits 0', async () => {
+    const addresses = ['--address', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const args = ['--config', directory, '--state', join(directory, 'state'), ...addresses];
+    const { code, output } = await run(args, (line, kill) => {
+      if (line.includes('controller is ready')) kill('SIGTERM');
+    });
+    expect(output).toContain('"signal":"SIGTERM"');
+    expect(code).toBe(0);
+  });
+});
