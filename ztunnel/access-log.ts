@@ -1,0 +1,143 @@
+// One access-log line a connection, in the form of the Istio ztunnel (WIRE.md 7): fields in its order, absent ones left
+// out, then `response_flags` where a connection did not end in order. Pure: record in, text with a newline out.
+
+import type { Decision } from '../mesh/authz/policy-set.ts';
+import { formatHostPort } from '../mesh/model/ip-address.ts';
+import type { MeshConfig } from '../mesh/model/mesh-config.ts';
+import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
+
+export type AccessLogFormat = 'text' | 'json';
+
+/** Bare values are addresses and numbers; `quoted` ones come from outside and are escaped. */
+type Field = readonly [name: string, value: string | number | undefined, how: 'bare' | 'quoted'];
+
+/** The line of a connection that was open. `endedAt` is wall-clock ms. */
+export function formatClosed(
+  info: ConnectionInfo,
+  end: ConnectionEnd,
+  options: { readonly endedAt: number; readonly format: AccessLogFormat },
+): string {
+  const outbound = info.direction === 'outbound';
+  const failure: Field[] =
+    end.error === undefined && end.flag === '-'
+      ? []
+      : [
+          ['error', end.error ?? `connection ended with ${end.flag}`, 'quoted'],
+          ['response_flags', end.flag === '-' ? undefined : end.flag, 'quoted'],
+        ];
+  const fields: Field[] = [
+    ...sourceFields(info),
+    ...destinationFields(info),
+    ['direction', info.direction, 'quoted'],
+    // The reporter's own view: outbound, what it sent is what the client sent.
+    ['bytes_sent', outbound ? end.received : end.sent, 'bare'],
+    ['bytes_recv', outbound ? end.sent : end.received, 'bare'],
+    ['duration', `${Math.max(0, Math.round(options.endedAt - info.startedAt))}ms`, 'quoted'],
+    ...failure,
+  ];
+  const level = failure.length === 0 ? 'info' : 'error';
+  return formatLine(level, 'connection complete', fields, options);
+}
+
+/** The line of a connection that was refused before it was open: who, where to, and why. */
+export function formatFailed(
+  info: ConnectionInfo,
+  failure: { readonly flag: ResponseFlag; readonly reason: string },
+  options: { readonly endedAt: number; readonly format: AccessLogFormat },
+): string {
+  const fields: Field[] = [
+    ['src.addr', formatHostPort(info.sourceAddress, info.sourcePort), 'bare'],
+    ['dst.addr', formatHostPort(info.destinationAddress, info.destinationPort), 'bare'],
+    ['direction', info.direction, 'quoted'],
+    ['error', failure.reason, 'quoted'],
+    ['response_flags', failure.flag === '-' ? undefined : failure.flag, 'quoted'],
+  ];
+  return formatLine('warn', 'connection failed', fields, options);
+}
+
+/** AUDIT and dry-run policies that matched: they decide nothing and are said. */
+export function formatAudit(
+  info: ConnectionInfo,
+  audits: Decision['audits'],
+  options: { readonly endedAt: number; readonly format: AccessLogFormat },
+): string {
+  const hits = audits.map(({ policy, rule, wouldDeny }) => {
+    const at = rule === '' ? policy : `${policy} rule ${rule}`;
+    return wouldDeny === undefined ? at : `${at} (${wouldDeny ? 'would deny' : 'would allow'})`;
+  });
+  const fields: Field[] = [
+    ...sourceFields(info),
+    ...destinationFields(info),
+    ['policies', hits.join(', '), 'quoted'],
+  ];
+  return formatLine('info', 'policy audit', fields, options);
+}
+
+/** What a denial reads like, the same on both sides: `connection denied by policy shop/only-web rule 0`. */
+export function denialReason({ reason, policy, rule }: Decision): string {
+  if (reason !== 'denied-by') {
+    const considered = policy === undefined ? '' : ` (asked ${policy})`;
+    return `connection denied: no allow policy matched${considered}`;
+  }
+  return rule === undefined || rule === ''
+    ? `connection denied by policy ${policy}`
+    : `connection denied by policy ${policy} rule ${rule}`;
+}
+
+/** Whether MeshConfig wants the line. */
+export function isLogged(mode: MeshConfig['accessLog'], failed: boolean): boolean {
+  return mode === 'all' || (mode === 'failures' && failed);
+}
+
+function sourceFields(info: ConnectionInfo): Field[] {
+  const { sourceWorkload: workload, sourceLabels: labels } = info;
+  return [
+    ['src.addr', formatHostPort(info.sourceAddress, info.sourcePort), 'bare'],
+    ['src.workload', workload?.name ?? labels?.workload, 'quoted'],
+    ['src.namespace', workload?.namespace ?? labels?.namespace, 'quoted'],
+    ['src.identity', info.mutualTls ? info.sourceIdentity : undefined, 'quoted'],
+    ['src.cluster', workload?.clusterId ?? labels?.cluster, 'quoted'],
+  ];
+}
+
+function destinationFields(info: ConnectionInfo): Field[] {
+  const { destinationWorkload: workload } = info;
+  return [
+    ['dst.addr', formatHostPort(info.destinationAddress, info.destinationPort), 'bare'],
+    ['dst.hbone_addr', info.hboneAuthority, isPlain(info.hboneAuthority) ? 'bare' : 'quoted'],
+    ['dst.service', info.destinationService?.hostname ?? info.destinationServiceName, 'quoted'],
+    ['dst.workload', workload?.name, 'quoted'],
+    ['dst.namespace', workload?.namespace, 'quoted'],
+    ['dst.identity', info.mutualTls ? info.destinationIdentity : undefined, 'quoted'],
+    ['dst.cluster', workload?.clusterId, 'quoted'],
+  ];
+}
+
+/** An authority comes from the peer: only what looks like one stands without quotes. */
+function isPlain(text: string | undefined): boolean {
+  return text === undefined || /^[\w.:[\]-]+$/.test(text);
+}
+
+function formatLine(
+  level: 'info' | 'warn' | 'error',
+  message: string,
+  fields: readonly Field[],
+  { endedAt, format }: { readonly endedAt: number; readonly format: AccessLogFormat },
+): string {
+  const time = new Date(endedAt).toISOString();
+  let line =
+    format === 'json'
+      ? `{"level":"${level}","time":"${time}","scope":"access","message":"${message}"`
+      : `${time}\t${level}\taccess\t${message}\t`;
+  let separator = '';
+  for (const [name, value, how] of fields) {
+    if (value === undefined || value === '') continue;
+    if (format === 'json') {
+      line += `,"${name}":${JSON.stringify(value)}`;
+    } else {
+      line += `${separator}${name}=${how === 'bare' ? value : JSON.stringify(value)}`;
+      separator = ' ';
+    }
+  }
+  return format === 'json' ? `${line}}\n` : `${line}\n`;
+}

@@ -1,0 +1,282 @@
+// The connection series of a data worker, with Istio's names and labels (WIRE.md 7). A series is found by its label
+// text once a connection; after that counters are plain numbers. Bounded: beyond `maxSeries` all further label
+// combinations share one overflow series. Rendering happens on the main thread, from plain snapshots.
+
+import type { Workload } from '../mesh/model/workload.ts';
+import { formatLabels, OpenMetricsText } from '../mesh/telemetry/open-metrics.ts';
+import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
+
+const flags: readonly ResponseFlag[] = [
+  '-',
+  'DENY',
+  'CONNECT',
+  'TLS_FAILURE',
+  'H2_HANDSHAKE_FAILURE',
+  'NETWORK_POLICY',
+  'IDENTITY_ERROR',
+  'CERT_REVOKED',
+];
+
+export interface Series {
+  /** Formatted labels without `response_flags`; the key. */
+  readonly labels: string;
+  opened: number;
+  /** Client to server, bytes, whoever reports. */
+  received: number;
+  /** Server to client, bytes. */
+  sent: number;
+  /** By response flag, in the order of the flags' list. */
+  readonly closed: number[];
+  readonly failed: number[];
+}
+
+/** Survives a structured clone. */
+export interface MetricsSnapshot {
+  readonly series: readonly Series[];
+  /** Open connections by reporter. */
+  readonly socketsOpen: { readonly source: number; readonly destination: number };
+  /** Connections counted in the overflow series. */
+  readonly overflowed: number;
+}
+
+/** About 600 bytes of text each. */
+const defaultMaxSeries = 10_000;
+
+export class ConnectionMetrics {
+  readonly #maxSeries: number;
+  readonly #series = new Map<string, Series>();
+  /** What an open connection is counted under, whatever becomes known of it later. */
+  readonly #open = new WeakMap<ConnectionInfo, Series>();
+  readonly #socketsOpen = { source: 0, destination: 0 };
+  #overflowed = 0;
+
+  /** @param options.maxSeries label combinations kept, 1 or more; default 10,000 */
+  constructor(options?: { readonly maxSeries?: number }) {
+    this.#maxSeries = options?.maxSeries ?? defaultMaxSeries;
+  }
+
+  opened(info: ConnectionInfo): void {
+    if (this.#open.has(info)) return;
+    const series = this.#find(info);
+    series.opened++;
+    this.#open.set(info, series);
+    this.#socketsOpen[reporterOf(info)]++;
+  }
+
+  /** Without `opened` before it this is a no-op. */
+  closed(info: ConnectionInfo, end: ConnectionEnd): void {
+    const series = this.#open.get(info);
+    if (series === undefined) return;
+    this.#open.delete(info);
+    this.#socketsOpen[reporterOf(info)]--;
+    series.received += end.received;
+    series.sent += end.sent;
+    count(series.closed, end.flag);
+  }
+
+  /** A connection that was never opened. */
+  failed(info: ConnectionInfo, flag: ResponseFlag): void {
+    count(this.#find(info).failed, flag);
+  }
+
+  snapshot(): MetricsSnapshot {
+    return {
+      series: [...this.#series.values()],
+      socketsOpen: { ...this.#socketsOpen },
+      overflowed: this.#overflowed,
+    };
+  }
+
+  /** The sum of several workers' series. */
+  static merge(snapshots: readonly MetricsSnapshot[]): MetricsSnapshot {
+    const merged = new Map<string, Series>();
+    const socketsOpen = { source: 0, destination: 0 };
+    let overflowed = 0;
+    for (const snapshot of snapshots) {
+      socketsOpen.source += snapshot.socketsOpen.source;
+      socketsOpen.destination += snapshot.socketsOpen.destination;
+      overflowed += snapshot.overflowed;
+      for (const series of snapshot.series) addSeries(merged, series);
+    }
+    return { series: [...merged.values()], socketsOpen, overflowed };
+  }
+
+  #find(info: ConnectionInfo): Series {
+    let key = labelsOf(info);
+    let series = this.#series.get(key);
+    if (series !== undefined) return series;
+    if (this.#series.size >= this.#maxSeries) {
+      this.#overflowed++;
+      key = overflowLabels(reporterOf(info));
+      series = this.#series.get(key);
+      if (series !== undefined) return series;
+    }
+    series = emptySeries(key);
+    this.#series.set(key, series);
+    return series;
+  }
+}
+
+/** The families of a snapshot, without the end line. */
+export function renderMetrics({ series, socketsOpen, overflowed }: MetricsSnapshot): string {
+  const text = new OpenMetricsText();
+  const simple = (name: string, help: string, valueOf: (one: Series) => number): void => {
+    text.family(name, 'counter', help);
+    for (const one of series) {
+      const value = valueOf(one);
+      if (value > 0 || one.opened > 0) text.sample(`${one.labels},response_flags="-"`, value);
+    }
+  };
+  const byFlag = (name: string, help: string, valuesOf: (one: Series) => readonly number[]): void => {
+    text.family(name, 'counter', help);
+    for (const one of series) {
+      for (const [i, value] of valuesOf(one).entries()) {
+        if (value > 0) text.sample(`${one.labels},response_flags="${flags[i]}"`, value);
+      }
+    }
+  };
+  simple('istio_tcp_connections_opened', 'TCP connections opened', (one) => one.opened);
+  byFlag('istio_tcp_connections_closed', 'TCP connections closed', (one) => one.closed);
+  byFlag('istio_tcp_connections_failed', 'TCP connections that were never opened', (one) => one.failed);
+  simple('istio_tcp_received_bytes', 'Bytes from clients to servers', (one) => one.received);
+  simple('istio_tcp_sent_bytes', 'Bytes from servers to clients', (one) => one.sent);
+  text.family('istio_tcp_sockets_open', 'gauge', 'Connections open now');
+  text.sample('reporter="source"', socketsOpen.source);
+  text.sample('reporter="destination"', socketsOpen.destination);
+  text.family(
+    'weft_metric_series_overflow',
+    'counter',
+    'Connections counted without labels: too many series',
+  );
+  text.sample('', overflowed);
+  return text.toString();
+}
+
+function reporterOf(info: ConnectionInfo): 'source' | 'destination' {
+  return info.direction === 'outbound' ? 'source' : 'destination';
+}
+
+function count(counters: number[], flag: ResponseFlag): void {
+  const index = flags.indexOf(flag);
+  counters[index] = (counters[index] ?? 0) + 1;
+}
+
+function emptySeries(labels: string): Series {
+  const zeros = (): number[] => new Array<number>(flags.length).fill(0);
+  return { labels, opened: 0, received: 0, sent: 0, closed: zeros(), failed: zeros() };
+}
+
+function addSeries(merged: Map<string, Series>, series: Series): void {
+  let sum = merged.get(series.labels);
+  if (sum === undefined) {
+    sum = emptySeries(series.labels);
+    merged.set(series.labels, sum);
+  }
+  sum.opened += series.opened;
+  sum.received += series.received;
+  sum.sent += series.sent;
+  for (let i = 0; i < flags.length; i++) {
+    sum.closed[i] = (sum.closed[i] as number) + (series.closed[i] ?? 0);
+    sum.failed[i] = (sum.failed[i] as number) + (series.failed[i] ?? 0);
+  }
+}
+
+/** A workload's half of the labels is the same text for all its connections. */
+const sourceTexts = new WeakMap<Workload, string>();
+const destinationTexts = new WeakMap<Workload, string>();
+
+function labelsOf(info: ConnectionInfo): string {
+  const { sourceWorkload, destinationWorkload, destinationService: service, mutualTls } = info;
+  const source =
+    sourceWorkload === undefined
+      ? unknownSource(info)
+      : cached(sourceTexts, sourceWorkload, () => workloadLabels('source', sourceWorkload));
+  const destination =
+    destinationWorkload === undefined
+      ? workloadLabels('destination', undefined)
+      : cached(destinationTexts, destinationWorkload, () =>
+          workloadLabels('destination', destinationWorkload),
+        );
+  const rest = formatLabels({
+    source_principal: (mutualTls && info.sourceIdentity) || unknown,
+    destination_principal: (mutualTls && info.destinationIdentity) || unknown,
+    destination_service: service?.hostname ?? info.destinationServiceName ?? unknown,
+    destination_service_namespace: service?.namespace ?? unknown,
+    destination_service_name: service?.name ?? unknown,
+    request_protocol: 'tcp',
+    connection_security_policy: mutualTls ? 'mutual_tls' : unknown,
+  });
+  return `reporter="${reporterOf(info)}",${source},${destination},${rest}`;
+}
+
+const unknown = 'unknown';
+
+function cached(texts: WeakMap<Workload, string>, workload: Workload, make: () => string): string {
+  let text = texts.get(workload);
+  if (text === undefined) {
+    text = make();
+    texts.set(workload, text);
+  }
+  return text;
+}
+
+interface WorkloadLabels {
+  readonly workload: string;
+  readonly service: string;
+  readonly revision: string;
+  readonly namespace: string;
+  readonly cluster: string;
+  readonly region: string;
+  readonly zone: string;
+}
+
+function workloadLabels(side: 'source' | 'destination', workload: Workload | undefined): string {
+  return sideLabels(side, {
+    workload: workload?.workloadName ?? '',
+    service: workload?.canonicalName ?? '',
+    revision: workload?.canonicalRevision ?? '',
+    namespace: workload?.namespace ?? '',
+    cluster: workload?.clusterId ?? '',
+    region: workload?.locality.region ?? '',
+    zone: workload?.locality.zone ?? '',
+  });
+}
+
+/** From the peer's baggage, where there is one: its length is bounded there, its values are not trusted for policy. */
+function unknownSource({ sourceLabels }: ConnectionInfo): string {
+  if (sourceLabels === undefined) return workloadLabels('source', undefined);
+  return sideLabels('source', { ...sourceLabels, region: '', zone: '' });
+}
+
+function sideLabels(side: 'source' | 'destination', labels: WorkloadLabels): string {
+  const known = (value: string): string => (value === '' ? unknown : value);
+  return formatLabels({
+    [`${side}_workload`]: known(labels.workload),
+    [`${side}_canonical_service`]: known(labels.service),
+    [`${side}_canonical_revision`]: known(labels.revision),
+    [`${side}_workload_namespace`]: known(labels.namespace),
+    [`${side}_app`]: known(labels.service),
+    [`${side}_version`]: known(labels.revision),
+    [`${side}_cluster`]: known(labels.cluster),
+    [`${side}_region`]: known(labels.region),
+    [`${side}_zone`]: known(labels.zone),
+  });
+}
+
+/** All labels are there, as in any other series, so that sums over them keep working. */
+function overflowLabels(reporter: 'source' | 'destination'): string {
+  const overflow = 'overflow';
+  const side = { workload: overflow, service: overflow, revision: overflow, namespace: overflow };
+  const place = { cluster: overflow, region: overflow, zone: overflow };
+  const rest = formatLabels({
+    source_principal: overflow,
+    destination_principal: overflow,
+    destination_service: overflow,
+    destination_service_namespace: overflow,
+    destination_service_name: overflow,
+    request_protocol: 'tcp',
+    connection_security_policy: unknown,
+  });
+  const both = (['source', 'destination'] as const).map((name) => sideLabels(name, { ...side, ...place }));
+  return `reporter="${reporter}",${both.join(',')},${rest}`;
+}
