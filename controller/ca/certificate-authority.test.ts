@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -182,6 +183,30 @@ describe('a leaf', () => {
     expect(leaf.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId).toMatch(/^[0-9a-f]{40}$/i);
     expect(leaf.issuer).toBe(root.subject);
   });
+
+  it.skipIf(spawnSync('openssl', ['version']).status !== 0)(
+    'satisfies the openssl program at its strictest, for both sides of TLS',
+    async () => {
+      const { entries, notBefore } = await issue(await open());
+      const [leaf, root] = ['leaf.pem', 'root.pem'].map((name) => join(stateDir, name));
+      await writeFile(leaf as string, entries[0] as string);
+      await writeFile(root as string, entries[1] as string);
+      for (const purpose of ['sslserver', 'sslclient']) {
+        const at = ['-attime', String(notBefore / 1000 + 60)];
+        const args = [
+          'verify',
+          '-x509_strict',
+          '-purpose',
+          purpose,
+          ...at,
+          '-CAfile',
+          root as string,
+          leaf as string,
+        ];
+        expect(spawnSync('openssl', args, { encoding: 'utf8' }).stdout).toBe(`${leaf}: OK\n`);
+      }
+    },
+  );
 
   it('lives a day by default, backdated by a minute', async () => {
     const { notBefore, notAfter, entries } = await issue(await open());

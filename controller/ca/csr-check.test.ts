@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -62,6 +63,49 @@ describe('checkCsr() accepts', () => {
     ['P-256 with SHA-384', { key: p256, hash: 'SHA-384' }],
   ])('%s', async (_title, request) => {
     expect((await checkCsr(await csr(request), granted)).length).toBeGreaterThan(40);
+  });
+});
+
+describe.skipIf(spawnSync('openssl', ['version']).status !== 0)('requests of the openssl program', () => {
+  function openssl(...args: readonly string[]): string {
+    const request = ['req', '-new', '-nodes', '-keyout', '/dev/null', '-subj', '/'];
+    return execFileSync(
+      'openssl',
+      [...request, '-addext', `subjectAltName=critical,URI:${granted}`, ...args],
+      {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+  }
+
+  it.each([
+    ['ec', 'ec_paramgen_curve:P-256'],
+    ['rsa', 'rsa_keygen_bits:2048'],
+  ])('are accepted with a good %s key', async (algorithm, option) => {
+    const pem = openssl('-newkey', algorithm, '-pkeyopt', option);
+    expect((await checkCsr(pem, granted)).length).toBeGreaterThan(40);
+  });
+
+  it.each([
+    ['csr-key-weak', 'rsa', 'rsa_keygen_bits:1024'],
+    ['csr-key-unsupported', 'ec', 'ec_paramgen_curve:secp256k1'],
+    ['csr-key-unsupported', 'ec', 'ec_paramgen_curve:P-384'],
+  ])('are refused as %s with %s %s', async (code, algorithm, option) => {
+    const pem = openssl('-newkey', algorithm, '-pkeyopt', option);
+    await expect(checkCsr(pem, granted)).rejects.toMatchObject({ code });
+  });
+
+  it('are refused with a curve that is spelled out instead of named', async () => {
+    const pem = openssl(
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-pkeyopt',
+      'ec_param_enc:explicit',
+    );
+    await expect(checkCsr(pem, granted)).rejects.toMatchObject({ code: 'csr-key-unsupported' });
   });
 });
 

@@ -1,7 +1,7 @@
 // Reads a certificate request and decides whether it may be signed: the requester holds the key, the key is strong
 // enough, and the request asks for exactly the identity that the caller was granted. Nothing else of it is used.
 
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { decodeOnePem } from '../../mesh/tls/pem.ts';
 import { x509 } from '../../mesh/tls/x509.ts';
 import type { SpiffeId } from '../../mesh/model/spiffe-id.ts';
@@ -11,7 +11,17 @@ import { CaError } from './ca-error.ts';
 const maxCsrBytes = 64 * 1024;
 /** More bits only cost the verifier time. */
 const rsaBits = { min: 2048, max: 8192 } as const;
-const hashes = new Set(['SHA-256', 'SHA-384', 'SHA-512']);
+const hashes = new Map([
+  ['SHA-256', 'sha256'],
+  ['SHA-384', 'sha384'],
+  ['SHA-512', 'sha512'],
+]);
+/** The signature that belongs to each type of key. */
+const signatureNames = new Map([
+  ['ec', 'ECDSA'],
+  ['ed25519', 'Ed25519'],
+  ['rsa', 'RSASSA-PKCS1-v1_5'],
+]);
 /** SubjectPublicKeyInfo of a P-256 key in named-curve, uncompressed form up to the 64 bytes of the point. */
 const p256Prefix = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex');
 
@@ -24,8 +34,9 @@ export async function checkCsr(csrPem: string, granted: SpiffeId): Promise<Buffe
     );
   }
   const request = readRequest(csrPem);
-  const publicKeyDer = checkKey(request);
-  await checkSignature(request);
+  const key = readKey(request);
+  const publicKeyDer = checkKey(key);
+  await checkSignature(request, key);
   checkNames(request, granted);
   return publicKeyDer;
 }
@@ -38,20 +49,19 @@ function readRequest(csrPem: string): x509.Pkcs10CertificateRequest {
   }
 }
 
-/** The key as OpenSSL understands it, written anew: no odd encoding gets into a certificate. */
-function checkKey(request: x509.Pkcs10CertificateRequest): Buffer {
-  let key: KeyObject;
+function readKey(request: x509.Pkcs10CertificateRequest): KeyObject {
   try {
-    key = createPublicKey({
-      key: Buffer.from(request.publicKey.rawData),
-      format: 'der',
-      type: 'spki',
-    });
+    const key = Buffer.from(request.publicKey.rawData);
+    return createPublicKey({ key, format: 'der', type: 'spki' });
   } catch (error) {
     throw new CaError('csr-key-unsupported', 'Public key of the certificate request is not readable', {
       cause: error,
     });
   }
+}
+
+/** The key as OpenSSL understands it, written anew: no odd encoding gets into a certificate. */
+function checkKey(key: KeyObject): Buffer {
   const der = key.export({ type: 'spki', format: 'der' });
   const details = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
@@ -80,11 +90,22 @@ function isP256(der: Buffer): boolean {
   return der.length === p256Prefix.length + 64 && der.subarray(0, p256Prefix.length).equals(p256Prefix);
 }
 
-async function checkSignature(request: x509.Pkcs10CertificateRequest): Promise<void> {
+async function checkSignature(request: x509.Pkcs10CertificateRequest, key: KeyObject): Promise<void> {
   let valid = false;
   let cause: unknown;
   try {
-    valid = isStrongSignature(request.signatureAlgorithm) && (await request.verify());
+    // Unlike what the declared type says, Ed25519 names no hash: it has one of its own.
+    const algorithm = request.signatureAlgorithm as {
+      readonly name?: string;
+      readonly hash?: { readonly name: string };
+    };
+    const signed = signedPart(Buffer.from(request.rawData));
+    const hash = hashes.get(algorithm.hash?.name ?? '');
+    const strong = algorithm.name === 'Ed25519' || hash !== undefined;
+    valid =
+      strong &&
+      signatureNames.get(key.asymmetricKeyType ?? '') === algorithm.name &&
+      (await verifySignature(hash, signed, { key, signature: Buffer.from(request.signature) }));
   } catch (error) {
     cause = error;
   }
@@ -97,10 +118,32 @@ async function checkSignature(request: x509.Pkcs10CertificateRequest): Promise<v
   }
 }
 
-/** Ed25519 has a hash of its own and names none. */
-function isStrongSignature(algorithm: x509.HashedAlgorithm): boolean {
-  const { name, hash } = algorithm as { readonly name?: string; readonly hash?: { readonly name: string } };
-  return name === 'Ed25519' || hashes.has(hash?.name ?? '');
+/** CertificationRequestInfo as it was signed: the first element of the outer SEQUENCE (RFC 2986 section 4.2). */
+function signedPart(der: Buffer): Buffer {
+  const outer = readHeader(der, 0);
+  const inner = readHeader(der, outer.start);
+  if (outer.end !== der.length || inner.end > outer.end) throw new Error('not one DER element');
+  return der.subarray(outer.start, inner.end);
+}
+
+/** Where the content of a SEQUENCE begins and ends; only the definite lengths of DER up to 64 KB. */
+function readHeader(der: Buffer, at: number): { readonly start: number; readonly end: number } {
+  const first = der.readUInt8(at + 1);
+  const lengthBytes = first < 0x80 ? 0 : first - 0x80;
+  if (der.readUInt8(at) !== 0x30 || lengthBytes > 3 || first === 0x80) throw new Error('not a SEQUENCE');
+  const start = at + 2 + lengthBytes;
+  return { start, end: start + (lengthBytes === 0 ? first : der.readUIntBE(at + 2, lengthBytes)) };
+}
+
+/** In the thread pool. `hash` is undefined for Ed25519. */
+function verifySignature(
+  hash: string | undefined,
+  data: Buffer,
+  { key, signature }: { readonly key: KeyObject; readonly signature: Buffer },
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    verify(hash, data, key, signature, (error, valid) => (error === null ? resolve(valid) : reject(error)));
+  });
 }
 
 function checkNames(request: x509.Pkcs10CertificateRequest, granted: SpiffeId): void {

@@ -91,6 +91,19 @@ describe('readPrivateFile()', () => {
     }
   });
 
+  it('keeps no file open, whether it is read or refused', async () => {
+    await writePrivateFile(path, 'x');
+    const before = (await readdir('/proc/self/fd')).length;
+    for (let round = 0; round < 20; round++) {
+      await chmod(path, 0o600);
+      await readPrivateFile(path);
+      await chmod(path, 0o644);
+      await readPrivateFile(path).catch(() => undefined);
+      await writePrivateFile(path, 'x', { exclusive: true }).catch(() => undefined);
+    }
+    expect((await readdir('/proc/self/fd')).length).toBeLessThan(before + 10);
+  });
+
   it('refuses more than 1 MB', async () => {
     await writePrivateFile(path, 'x'.repeat(1024 * 1024 + 1));
     await expect(readPrivateFile(path)).rejects.toMatchObject({ code: 'file-too-large' });
