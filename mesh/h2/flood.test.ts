@@ -107,7 +107,7 @@ describe('a flood', () => {
   });
 
   it.each(floods.filter(({ what }) => what !== 'streams above the limit' && !what.startsWith('RST')))(
-    'of $what is forgiven with time if there is a clock',
+    'of $what is forgiven with time',
     ({ bytes, limit, options }) => {
       let nowMs = 1000;
       const peer = withStream({ ...options, now: () => nowMs });

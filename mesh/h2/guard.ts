@@ -1,5 +1,5 @@
 // Limits against peers that make us work for nothing: rapid reset, and floods of control, empty and ignored frames.
-// Each kind is a leaky bucket: wasteful frames fill it, useful work (and time, if a clock is given) drains it.
+// Each kind is a leaky bucket: wasteful frames fill it, useful work and time drain it.
 // Over the limit the connection ends with ENHANCE_YOUR_CALM and a text that names the kind.
 
 import { H2Error } from './error.ts';
@@ -49,8 +49,17 @@ export type Nuisance =
   | 'ignoredFrames'
   | 'windowUpdates';
 
-/** With a clock a bucket drains from full to empty in this time, work or no work. */
+/** A bucket drains from full to empty in this time, work or no work. */
 const DRAIN_MS = 10_000;
+
+/** One unit of useful work is a DATA frame, or this much of a larger one. */
+const UNIT_SHIFT = 14;
+
+/**
+ * WINDOW_UPDATE frames that one unit explains: a peer may send one for the stream and one for the connection for every
+ * read of its application, however small. Envoy allows as many.
+ */
+const UPDATES_PER_UNIT = 20;
 
 class Bucket {
   readonly #limit: number;
@@ -78,38 +87,38 @@ class Bucket {
 
 export class Guard {
   readonly limits: H2Limits;
-  readonly #now: (() => number) | undefined;
+  readonly #now: () => number;
   // Made at the first nuisance of its kind: a well-behaved connection has none.
   readonly #buckets = new Map<Nuisance, Bucket>();
-  #usefulFrames = 0;
+  #usefulUnits = 0;
 
-  /** @param options.now monotonic ms; without it only useful work drains the buckets. */
-  constructor(options: { readonly limits?: Partial<H2Limits>; readonly now?: () => number }) {
+  /** @param options.now monotonic ms. */
+  constructor(options: { readonly limits?: Partial<H2Limits>; readonly now: () => number }) {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#now = options.now;
   }
 
-  /** A frame that carried payload, in either direction. Called for every DATA frame, hence only a count. */
-  usefulFrame(): void {
-    this.#usefulFrames = (this.#usefulFrames + 1) & 0x3fffffff;
+  /** A frame that carried `bytes` of payload, in either direction. Called for every DATA frame, hence only a count. */
+  usefulFrame(bytes: number): void {
+    this.#usefulUnits = (this.#usefulUnits + 1 + (bytes >> UNIT_SHIFT)) & 0x3fffffff;
   }
 
   /** A stream that was answered: pays for one early reset and one stream error. */
   usefulStream(): void {
-    this.#usefulFrames += 1;
+    this.#usefulUnits += 1;
     this.#buckets.get('earlyResets')?.drain(1);
     this.#buckets.get('streamErrors')?.drain(1);
   }
 
   /** Throws H2Error ENHANCE_YOUR_CALM if the peer has done this too often. */
   charge(kind: Nuisance): void {
-    this.#spendUsefulFrames();
+    this.#spendUsefulUnits();
     let bucket = this.#buckets.get(kind);
     if (bucket === undefined) {
       bucket = new Bucket(this.limits[kind]);
       this.#buckets.set(kind, bucket);
     }
-    if (bucket.add(this.#now?.() ?? 0)) return;
+    if (bucket.add(this.#now())) return;
     throw new H2Error(
       'ENHANCE_YOUR_CALM',
       `Peer exceeded the limit of ${this.limits[kind]} for ${DESCRIPTION[kind]}`,
@@ -117,12 +126,13 @@ export class Guard {
   }
 
   /** Frames with payload pay for frames without; they do not pay for resets, or one byte would buy a stream. */
-  #spendUsefulFrames(): void {
-    if (this.#usefulFrames === 0) return;
+  #spendUsefulUnits(): void {
+    if (this.#usefulUnits === 0) return;
     for (const [kind, bucket] of this.#buckets) {
-      if (kind !== 'earlyResets' && kind !== 'streamErrors') bucket.drain(this.#usefulFrames);
+      if (kind === 'earlyResets' || kind === 'streamErrors') continue;
+      bucket.drain(kind === 'windowUpdates' ? this.#usefulUnits * UPDATES_PER_UNIT : this.#usefulUnits);
     }
-    this.#usefulFrames = 0;
+    this.#usefulUnits = 0;
   }
 }
 

@@ -1,9 +1,11 @@
 // Collects the fragments of one header block from HEADERS and its CONTINUATION frames (RFC 9113 section 4.3), within bounds.
 
 import { H2Error } from './error.ts';
-import { type ControlFrame } from './session-reader.ts';
+import type { ControlFrame } from './session-reader.ts';
 import { FrameFlag, FrameType, readUint31 } from './frame.ts';
 import type { Guard } from './guard.ts';
+
+const NOTHING = Buffer.alloc(0);
 
 export class HeaderBlock {
   readonly #guard: Guard;
@@ -15,7 +17,7 @@ export class HeaderBlock {
   streamId = 0;
   endStream = false;
   /** The complete block, once `add` returned true. */
-  bytes: Buffer = Buffer.alloc(0);
+  bytes: Buffer = NOTHING;
   start = 0;
   end = 0;
 
@@ -70,6 +72,11 @@ export class HeaderBlock {
     this.#continuations = 0;
     this.#complete(block, 0, block.length);
     return true;
+  }
+
+  /** The block was decoded: an idle connection keeps no memory of it. */
+  release(): void {
+    this.bytes = NOTHING;
   }
 
   #complete(bytes: Buffer, start: number, end: number): void {

@@ -216,7 +216,7 @@ async function dial(
       onPong: (payload) => pongs.push(Buffer.from(payload).toString()),
       onClosed: resolve,
     },
-    { role: 'client', settings: LARGE, connectionWindow: 16_777_216 },
+    { role: 'client', settings: LARGE, connectionWindow: 16_777_216, now: () => performance.now() },
   );
   transport.attach(session);
   session.start();

@@ -102,11 +102,7 @@ export class SendScheduler {
   /** A full transport is flushed first: if it is still full then, the kernel's buffer is, and the transport will call back. */
   #room(): number {
     const room = this.#writer.dataRoom();
-    if (room > 0) return room;
-    this.#writer.drain();
-    this.#writer.flush();
-    this.#writer.drain();
-    return this.#writer.dataRoom();
+    return room > 0 ? room : this.#writer.makeRoom();
   }
 
   #wait(stream: SessionStream, reason: typeof WAITING_WINDOW | typeof WAITING_TURN): void {

@@ -125,7 +125,7 @@ export class SessionInbound implements FrameSink {
 
   dataEnd(padding: number): void {
     if (padding > 0) this.#streams.received.giveBack(padding);
-    if (this.#dataBytes > 0) this.#guard.usefulFrame();
+    if (this.#dataBytes > 0) this.#guard.usefulFrame(this.#dataBytes);
     else if (!this.#dataEnds) this.#guard.charge('emptyFrames');
     const stream = this.#dataStream;
     this.#dataStream = undefined;
@@ -193,8 +193,7 @@ export class SessionInbound implements FrameSink {
       return;
     }
     const early = this.#role === 'server' && !stream.answered;
-    this.#streams.drop(stream);
-    stream.handler.onReset(code);
+    this.#streams.lose(stream, code);
     if (early) this.#guard.charge('earlyResets');
   }
 
@@ -264,6 +263,7 @@ export class SessionInbound implements FrameSink {
   #headers(): void {
     const { streamId, endStream, bytes, start, end } = this.#block;
     const headers = this.#decoder.decode(bytes, start, end);
+    this.#block.release();
     const stream = this.#streams.get(streamId);
     if (stream === undefined) this.#headersOnAbsent(streamId, headers, endStream);
     else if (stream.remote === ENDED) this.#streams.fail(stream, ErrorCode.STREAM_CLOSED);
@@ -310,7 +310,11 @@ export class SessionInbound implements FrameSink {
     const stream = this.#streams.accept(streamId, discard);
     stream.bodyLeft = body;
     const handler = this.#events.request(stream, headers, endStream);
-    if (stream.gone) return;
+    if (stream.gone) {
+      // The connection was lost before there was a handler to tell.
+      if (stream.lostCode >= 0) handler?.onReset(stream.lostCode);
+      return;
+    }
     if (handler !== undefined) {
       stream.handler = handler;
     } else if (stream.local !== ENDED) {

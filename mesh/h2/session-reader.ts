@@ -320,5 +320,6 @@ export class FrameReader {
     frame.start = start;
     frame.end = end;
     this.#sink.frame(frame);
+    frame.bytes = this.#head;
   }
 }

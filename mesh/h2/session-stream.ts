@@ -34,6 +34,8 @@ export class SessionStream implements H2Stream {
   remote = IDLE;
   /** Reset, or ended both ways: no frame and no callback any more. */
   gone = false;
+  /** Why the stream is gone, if not by its owner's doing; -1 otherwise. */
+  lostCode = -1;
   /** Server: final headers were sent. */
   answered = false;
   /** Client: the request's method, which decides whether a response's content-length counts. */

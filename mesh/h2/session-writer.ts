@@ -70,11 +70,21 @@ export class FrameWriter {
     return room > 0 ? room : 0;
   }
 
-  /** Sends what was written, if anything was. */
+  /** Sends what was written, if anything was, and what waited for the room that makes. */
   flush(): void {
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    this.#transport.flush();
+    if (!this.#dirty && !this.waiting) return;
+    do {
+      this.#dirty = false;
+      this.#transport.flush();
+      this.drain();
+    } while (this.#dirty);
+  }
+
+  /** Makes room for DATA: what the transport still holds back is sent at once. */
+  makeRoom(): number {
+    this.#dirty = true;
+    this.flush();
+    return this.dataRoom();
   }
 
   /** Moves waiting frames to the transport as far as it has room. */

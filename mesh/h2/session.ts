@@ -23,8 +23,8 @@ export interface H2SessionOptions {
   readonly limits?: Partial<H2Limits>;
   /** Type (10 to 255) of an extension frame that both ends may know; see onExtension. */
   readonly extension?: number;
-  /** Monotonic ms. With it the flood limits also forgive with time, which long-lived connections need. */
-  readonly now?: () => number;
+  /** Monotonic ms: the flood limits forgive with time, or years of keepalive PINGs would amount to a flood. */
+  readonly now: () => number;
 }
 
 export interface H2SessionHandler {
@@ -227,22 +227,13 @@ export class H2Session {
 
   #dropStreams(code: number): void {
     this.#writer.mute();
-    for (const stream of this.#streams.all()) {
-      if (stream.gone) continue;
-      this.#streams.drop(stream);
-      stream.handler.onReset(code);
-    }
+    this.#streams.loseAll(code);
   }
 
   #peerGoaway(lastStreamId: number, code: number, debug: string): void {
     this.#goawayReceived = true;
     this.#handler.onGoaway?.(lastStreamId, code, debug);
     // For a server the id speaks of pushed streams, of which there are none.
-    if (this.#options.role === 'server') return;
-    for (const stream of this.#streams.all()) {
-      if (stream.id <= lastStreamId || stream.gone) continue;
-      this.#streams.drop(stream);
-      stream.handler.onReset(ErrorCode.REFUSED_STREAM);
-    }
+    if (this.#options.role === 'client') this.#streams.loseAbove(lastStreamId, ErrorCode.REFUSED_STREAM);
   }
 }

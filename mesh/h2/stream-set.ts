@@ -29,6 +29,7 @@ export class StreamSet implements StreamPort {
   readonly #streams = new Map<number, SessionStream>();
   #remote = initialRemoteSettings();
   #settingsAcknowledged = false;
+  #ended = false;
   #nextLocalId = 1;
   #lastPeerId = 0;
   #resets: number[] = [];
@@ -74,18 +75,14 @@ export class StreamSet implements StreamPort {
     return this.#streams.get(streamId);
   }
 
-  /** A snapshot: the callbacks for which it is used may change the set. */
-  all(): SessionStream[] {
-    return [...this.#streams.values()];
-  }
-
-  /** Opens a stream of our own and sends its headers. */
-  open(headers: readonly Header[], endStream: boolean, handler: StreamHandler): SessionStream {
+  /** Opens a stream of our own and sends its headers; undefined if the transport was lost in it. */
+  open(headers: readonly Header[], endStream: boolean, handler: StreamHandler): SessionStream | undefined {
     const stream = this.#create(this.#nextLocalId, handler);
     const method = headerValue(headers, ':method');
     stream.bodiless = method === 'HEAD' || method === 'CONNECT';
     // Encoding may throw: nothing of the stream exists until it has succeeded.
     this.#writeHeaders(stream, headers, endStream);
+    if (this.#ended) return undefined;
     this.#nextLocalId += 2;
     this.#streams.set(stream.id, stream);
     stream.local = endStream ? ENDED : OPEN;
@@ -152,7 +149,7 @@ export class StreamSet implements StreamPort {
       );
     }
     scheduler.sent(stream, length);
-    this.#guard.usefulFrame();
+    this.#guard.usefulFrame(length);
     this.#writer.data(slab, offset, length, endStream, stream.id);
     if (endStream) this.#endLocal(stream);
   }
@@ -248,7 +245,7 @@ export class StreamSet implements StreamPort {
     if (stream.gone) return;
     this.#writer.resetStream(stream.id, code);
     this.#remember(stream.id);
-    this.drop(stream);
+    this.#retire(stream);
   }
 
   /** Refuses a stream the peer began that never entered the map. */
@@ -270,14 +267,29 @@ export class StreamSet implements StreamPort {
 
   /** A mistake of the peer on one stream (RFC 9113 section 5.4.2). Throws if there were too many of them. */
   fail(stream: SessionStream, code: number): void {
-    this.reset(stream, code);
-    stream.handler.onReset(code);
+    this.#writer.resetStream(stream.id, code);
+    this.#remember(stream.id);
+    this.lose(stream, code);
     this.#guard.charge('streamErrors');
   }
 
-  /** Forgets the stream without a frame: the peer reset it, or the connection is gone. */
-  drop(stream: SessionStream): void {
+  /** The stream is gone by no doing of its owner, who is told; nothing is sent. */
+  lose(stream: SessionStream, code: number): void {
+    if (stream.gone) return;
+    stream.lostCode = code;
     this.#retire(stream);
+    stream.handler.onReset(code);
+  }
+
+  /** As `lose`, for all streams above `lastStreamId`. Over a snapshot: owners may do anything when they are told. */
+  loseAbove(lastStreamId: number, code: number): void {
+    for (const stream of [...this.#streams.values()]) if (stream.id > lastStreamId) this.lose(stream, code);
+  }
+
+  /** The connection is gone, and all streams with it. */
+  loseAll(code: number): void {
+    this.#ended = true;
+    this.loseAbove(-1, code);
   }
 
   #retire(stream: SessionStream): void {

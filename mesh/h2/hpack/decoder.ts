@@ -48,9 +48,7 @@ export class HpackDecoder {
    */
   decode(bytes: Buffer, start: number, end: number): Header[] {
     const cursor = this.#cursor;
-    cursor.bytes = bytes;
-    cursor.at = start;
-    cursor.end = end;
+    cursor.open(bytes, start, end);
     this.#oversize = false;
     this.#sizeUpdates();
     const headers: Header[] = [];
@@ -62,6 +60,7 @@ export class HpackDecoder {
       else if (total > this.#maxListBytes * BOMB_FACTOR) throw bomb(this.#maxListBytes);
       else this.#oversize = true;
     }
+    cursor.close();
     return headers;
   }
 

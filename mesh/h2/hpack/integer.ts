@@ -5,11 +5,27 @@ import { H2Error } from '../error.ts';
 
 const MAX_VALUE = 0x0fffffff;
 
+const NOTHING = Buffer.alloc(0);
+
 /** A position in a header block; reading past `end` is a COMPRESSION_ERROR. */
 export class HpackCursor {
-  bytes: Buffer = Buffer.alloc(0);
+  bytes: Buffer = NOTHING;
   at = 0;
   end = 0;
+
+  /** Begins at `start` of a block that ends at `end`. */
+  open(bytes: Buffer, start: number, end: number): void {
+    this.bytes = bytes;
+    this.at = start;
+    this.end = end;
+  }
+
+  /** Lets go of the block. */
+  close(): void {
+    this.bytes = NOTHING;
+    this.at = 0;
+    this.end = 0;
+  }
 
   /** Reads the integer whose first byte's low `prefixBits` (1 to 8) belong to it. */
   integer(prefixBits: number): number {

@@ -26,8 +26,8 @@ describe('C.1 integers', () => {
     { prefixBits: 8, value: 42, bytes: '2a' },
   ])('reads and writes $value with a prefix of $prefixBits bits', ({ prefixBits, value, bytes }) => {
     const cursor = new HpackCursor();
-    cursor.bytes = hex(bytes);
-    cursor.end = cursor.bytes.length;
+    const block = hex(bytes);
+    cursor.open(block, 0, block.length);
     expect(cursor.integer(prefixBits)).toBe(value);
     expect(cursor.at).toBe(cursor.end);
     const out = Buffer.alloc(8);

@@ -116,7 +116,13 @@ export async function startEchoServer(
     const session = new H2Session(
       transport,
       { onStream: options.onStream ?? echo, onClosed: (error) => errors.push(error) },
-      { settings: TEST_SETTINGS, connectionWindow: 1_048_576, ...options, role: 'server' },
+      {
+        settings: TEST_SETTINGS,
+        connectionWindow: 1_048_576,
+        now: () => performance.now(),
+        ...options,
+        role: 'server',
+      },
     );
     sessions.push(session);
     transport.attach(session);

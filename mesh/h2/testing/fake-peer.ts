@@ -102,6 +102,7 @@ export class FakePeer {
     this.session = new H2Session(this.transport, handler, {
       role: 'server',
       connectionWindow: 65_535,
+      now: () => 0,
       ...options,
       settings: { ...settings, ...options.settings },
     });
