@@ -86,7 +86,8 @@ export class Controller {
       nodes: () => this.#xds.streams(),
       certificates: () => this.#authority?.rotation() ?? {},
     });
-    const source = { directory: config.configDir, clock, logger: logger('source') };
+    const lastGoodDir = join(config.stateDir, 'last-good');
+    const source = { directory: config.configDir, clock, logger: logger('source'), lastGoodDir };
     this.#source = new DirectorySource(source, {
       onResources: (resources, problems) => this.#onResources(resources, problems),
     });

@@ -7,6 +7,7 @@ import type { Clock, Timer } from '../../mesh/runtime/clock.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
 import { buildResources, type Resources } from '../resources/resources.ts';
 import { SourceError } from './directory-error.ts';
+import { LastGoodFiles } from './last-good-files.ts';
 import { ManifestSet } from './manifest-set.ts';
 import type { Problem } from './problem.ts';
 
@@ -14,6 +15,8 @@ export interface DirectorySourceOptions {
   readonly directory: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Directory in which last good versions of manifests outlive the process; without it they do not. */
+  readonly lastGoodDir?: string;
 }
 
 export interface ResourcesHandler {
@@ -48,12 +51,14 @@ export class DirectorySource {
   #poll: Timer | undefined;
   #watchFailed = false;
 
-  constructor({ directory, clock, logger }: DirectorySourceOptions, handler: ResourcesHandler) {
+  constructor({ directory, clock, logger, lastGoodDir }: DirectorySourceOptions, handler: ResourcesHandler) {
     this.#directory = directory;
     this.#clock = clock;
     this.#logger = logger;
     this.#handler = handler;
-    this.#set = new ManifestSet({ directory });
+    const lastGood =
+      lastGoodDir === undefined ? {} : { lastGood: new LastGoodFiles({ directory: lastGoodDir, logger }) };
+    this.#set = new ManifestSet({ directory, ...lastGood });
   }
 
   /** Reads the directory, calls the handler, then watches. Rejects with SourceError if it cannot be read at all. */

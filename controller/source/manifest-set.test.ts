@@ -15,8 +15,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Resources } from '../resources/resources.ts';
+import { createLogger } from '../../mesh/runtime/logger.ts';
+import { LastGoodFiles } from './last-good-files.ts';
 import { type Loaded, ManifestSet } from './manifest-set.ts';
 
+const logger = createLogger({ component: 'test', level: 'silent' });
 let directory: string;
 let set: ManifestSet;
 
@@ -102,9 +105,7 @@ describe('ManifestSet', () => {
     expect(nodes(loaded)).toEqual(['a2']);
     expect(messages(loaded)).toEqual([
       'a.yaml:0 warning Its last good version stays in force until the file is right again',
-      expect.stringMatching(
-        /^a\.yaml:4 error Must be one of ALLOW, DENY, AUDIT, got "DENIED"/,
-      ),
+      expect.stringMatching(/^a\.yaml:4 error Must be one of ALLOW, DENY, AUDIT, got "DENIED"/),
     ]);
   });
 
@@ -215,6 +216,43 @@ describe('ManifestSet', () => {
     const loaded = await set.update();
     expect(nodes(loaded)).toEqual(['a']);
     expect(loaded.changed).toBe(false);
+  });
+
+  describe('with a place for last good versions', () => {
+    const fresh = () =>
+      new ManifestSet({ directory, lastGood: new LastGoodFiles({ directory: path('.state'), logger }) });
+
+    it.each([
+      ['a syntax error', 'x: ['],
+      ['a broken object', policy('p', 'NO')],
+      ['text that is not UTF-8', Buffer.from([0xff])],
+    ])('has the policies of a file that got %s while no controller ran', async (_what, text) => {
+      await write('a.yaml', policy('p'));
+      await fresh().update();
+      await write('a.yaml', text);
+      const loaded = await fresh().update();
+      expect(policies(loaded)).toEqual(['default/p DENY']);
+      expect(loaded.problems.some(({ severity }) => severity === 'error')).toBe(true);
+    });
+
+    it('keeps only versions without errors, and none of files that were removed', async () => {
+      await write('a.yaml', policy('p'));
+      await write('b.yaml', policy('q'));
+      await fresh().update();
+      await write('a.yaml', policy('p', 'NO'));
+      await fresh().update();
+      await unlink(path('b.yaml'));
+      await fresh().update();
+      await write('b.yaml', policy('q', 'NO'));
+      const loaded = await fresh().update();
+      expect(policies(loaded)).toEqual(['default/p DENY']);
+    });
+
+    it('goes on without it when the place cannot be used', async () => {
+      await write('.state', 'a file, no directory');
+      await write('a.yaml', node('a'));
+      expect(nodes(await fresh().update())).toEqual(['a']);
+    });
   });
 
   it('notices a change that keeps size and modification time', async () => {

@@ -10,6 +10,7 @@ import {
   type TypedObject,
 } from '../resources/resources.ts';
 import { type ParsedManifest, type ParsedObject, parseManifest, referenceKey } from './parse-manifest.ts';
+import type { LastGoodFiles } from './last-good-files.ts';
 import { compareProblems, type FieldPath, type Problem } from './problem.ts';
 import { maxManifestBytes, readManifestFile } from './read-manifest-file.ts';
 import { type DirectoryScan, type FoundFile, scanDirectory } from './scan-directory.ts';
@@ -39,17 +40,26 @@ export interface Loaded {
   readonly changed: boolean;
 }
 
+export interface ManifestSetOptions {
+  readonly directory: string;
+  /** Keeps the parsed documents so that locate() knows single fields; costs several times the text. */
+  readonly keepPositions?: boolean;
+  /** Where last good versions outlive the process. */
+  readonly lastGood?: LastGoodFiles;
+}
+
 export class ManifestSet {
   readonly #directory: string;
   readonly #keepPositions: boolean;
+  readonly #lastGood: LastGoodFiles | undefined;
   #files = new Map<string, HeldFile>();
   #scanProblems: readonly Problem[] = [];
   #directories: DirectoryScan['directories'] = [];
 
-  /** `keepPositions` keeps the parsed documents so that locate() knows single fields; costs several times the text. */
-  constructor(options: { readonly directory: string; readonly keepPositions?: boolean }) {
+  constructor(options: ManifestSetOptions) {
     this.#directory = options.directory;
     this.#keepPositions = options.keepPositions ?? false;
+    this.#lastGood = options.lastGood;
   }
 
   /** The directories found by the last update, for watching. */
@@ -80,6 +90,11 @@ export class ManifestSet {
     for (const [path, held] of this.#files) {
       if (isBelow(path, scan.unreadable)) files.set(path, held);
     }
+    const removed = [...this.#files.keys()].some((path) => !files.has(path));
+    // What cannot be read at the moment is not gone.
+    if ((removed || this.#files.size === 0) && scan.unreadable.length === 0) {
+      await this.#lastGood?.retain(files.keys());
+    }
     const changed = !sameFiles(this.#files, files) || !sameProblems(this.#scanProblems, scan.problems);
     this.#files = new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)));
     this.#directories = scan.directories;
@@ -105,23 +120,44 @@ export class ManifestSet {
     if (previous?.stamp === found.stamp) return previous;
     if (totalBytes > maxTotalBytes) {
       const limit = `${maxTotalBytes / 1024 / 1024} MiB`;
-      return broken(found, previous, `Not read: all manifests together are over the limit of ${limit}`);
+      return await this.#broken(
+        found,
+        previous,
+        `Not read: all manifests together are over the limit of ${limit}`,
+      );
     }
     const read = await readManifestFile(found.path);
     if ('gone' in read) return undefined;
-    if ('problem' in read) return broken(found, previous, read.problem);
-    return this.#parse(found, previous, read.text);
+    if ('problem' in read) return await this.#broken(found, previous, read.problem);
+    return await this.#parse(found, previous, read.text);
   }
 
-  #parse(found: FoundFile, previous: HeldFile | undefined, text: string): HeldFile {
+  async #parse(found: FoundFile, previous: HeldFile | undefined, text: string): Promise<HeldFile> {
     const parsed = parseManifest(text, found.path);
     const objects = parsed.objects.map((object) => this.#trim(object));
-    const kept = lastGood(previous, parsed);
+    if (!parsed.unidentified && parsed.broken.length === 0) {
+      await this.#lastGood?.write(found.path, text);
+      return { stamp: found.stamp, objects, problems: parsed.problems };
+    }
+    const kept = lastGood(previous?.objects ?? (await this.#restore(found.path)), parsed);
     return {
       stamp: found.stamp,
       objects: [...objects, ...kept],
       problems: [...parsed.problems, ...keptNotice(found.path, kept)],
     };
+  }
+
+  async #broken(found: FoundFile, previous: HeldFile | undefined, message: string): Promise<HeldFile> {
+    const objects = previous?.objects ?? (await this.#restore(found.path));
+    const problem: Problem = { file: found.path, line: 0, column: 0, message, severity: 'error' };
+    return { stamp: found.stamp, objects, problems: [problem, ...keptNotice(found.path, objects)] };
+  }
+
+  /** The objects of the version kept by an earlier process. */
+  async #restore(path: string): Promise<readonly HeldObject[]> {
+    const text = await this.#lastGood?.read(path);
+    if (text === undefined) return [];
+    return parseManifest(text, path).objects.map((object) => this.#trim(object));
   }
 
   #trim(object: ParsedObject): HeldObject {
@@ -153,11 +189,10 @@ function isBelow(path: string, parents: readonly string[]): boolean {
 }
 
 /** What stays of the last version: broken objects, or everything not found again if it is unknown what broke. */
-function lastGood(previous: HeldFile | undefined, parsed: ParsedManifest): readonly HeldObject[] {
-  if (previous === undefined) return [];
+function lastGood(previous: readonly HeldObject[], parsed: ParsedManifest): readonly HeldObject[] {
   const present = new Set(parsed.objects.map((object) => referenceKey(object.reference)));
   const broken = new Set(parsed.broken.map(referenceKey));
-  return previous.objects.filter((object) => {
+  return previous.filter((object) => {
     const key = referenceKey(object.reference);
     return !present.has(key) && (parsed.unidentified || broken.has(key));
   });
@@ -172,12 +207,6 @@ function keptNotice(file: string, kept: readonly HeldObject[]): Problem[] {
     message: 'Its last good version stays in force until the file is right again',
     severity: 'warning',
   }));
-}
-
-function broken(found: FoundFile, previous: HeldFile | undefined, message: string): HeldFile {
-  const objects = previous?.objects ?? [];
-  const problem: Problem = { file: found.path, line: 0, column: 0, message, severity: 'error' };
-  return { stamp: found.stamp, objects, problems: [problem, ...keptNotice(found.path, objects)] };
 }
 
 function duplicate(file: string, object: HeldObject, first: { file: string; held: HeldObject }): Problem {
