@@ -11,8 +11,6 @@ import { type EchoServer, startEchoServer } from './testing/echo-server.ts';
 const VERSION = '2.2.1';
 const go = ['go', '/usr/local/go/bin/go'].find((path) => spawnSync(path, ['version']).status === 0);
 
-if (go === undefined) console.warn('Skipping h2spec: Go is not installed');
-
 /** Builds into a cache folder; a finished binary appears under its name at once, so that parallel runs do not meet half of one. */
 function buildH2spec(goBinary: string): string {
   const cache = join(tmpdir(), `weft-h2spec-${process.getuid?.() ?? 0}`);
@@ -30,7 +28,7 @@ function buildH2spec(goBinary: string): string {
   return binary;
 }
 
-describe.skipIf(go === undefined)('h2spec', () => {
+describe.skipIf(go === undefined)('h2spec (needs Go)', () => {
   let binary: string;
   let server: EchoServer;
 

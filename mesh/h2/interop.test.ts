@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import * as http2 from 'node:http2';
 import { type AddressInfo, connect as connectTcp } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../runtime/clock.ts';
 import { ErrorCode, type H2Error } from './error.ts';
 import { type Header, headerValue } from './header.ts';
 import { H2Session, type H2SessionOptions } from './session.ts';
@@ -216,7 +217,7 @@ async function dial(
       onPong: (payload) => pongs.push(Buffer.from(payload).toString()),
       onClosed: resolve,
     },
-    { role: 'client', settings: LARGE, connectionWindow: 16_777_216, now: () => performance.now() },
+    { role: 'client', settings: LARGE, connectionWindow: 16_777_216, now: () => systemClock.monotonic() },
   );
   transport.attach(session);
   session.start();
@@ -261,7 +262,7 @@ function call(
     onWritable: () => pump?.run(),
   });
   if (stream === undefined) throw new Error('No stream could be opened');
-  pausedUntil?.then(() => {
+  void pausedUntil?.then(() => {
     paused = false;
     stream.consume(held);
     session.flush();

@@ -1,11 +1,9 @@
-// The session as its owner and its peer see it, frame by frame against a scripted peer.
+// A session's life as its owner and its peer see it, frame by frame against a scripted peer.
 
 import { describe, expect, it } from 'vitest';
-import { Slab } from '../io/slab.ts';
-import { ErrorCode, H2Error } from './error.ts';
+import { ErrorCode } from './error.ts';
 import type { Header } from './header.ts';
-import type { H2Stream, StreamHandler } from './stream.ts';
-import { FakePeer, type PeerOptions } from './testing/fake-peer.ts';
+import { clientPeer, FakePeer, write } from './testing/fake-peer.ts';
 import {
   block,
   CONNECT,
@@ -17,37 +15,11 @@ import {
   POST,
   PREFACE,
   resetFrame,
-  settingsAck,
   settingsFrame,
   windowUpdate,
 } from './testing/frames.ts';
 
 const OK: Header[] = [[':status', '200']];
-const slab = new Slab(1 << 20);
-
-function write(stream: H2Stream, length: number, endStream = false): void {
-  slab.bytes.fill(0x78, 9, 9 + length);
-  stream.writeData(slab, 9, length, endStream);
-}
-
-function client(options: PeerOptions = {}): FakePeer {
-  return new FakePeer({ role: 'client', ...options });
-}
-
-function open(peer: FakePeer, headers: readonly Header[] = CONNECT, endStream = false): H2Stream {
-  const id = 1 + 2 * peer.streams.size;
-  const stream = peer.session.request(headers, endStream, peer.recorder(id));
-  if (stream === undefined) throw new Error('No stream could be opened');
-  peer.streams.set(stream.id, stream);
-  peer.session.flush();
-  return stream;
-}
-
-function streamOf(peer: FakePeer, id: number): H2Stream {
-  const stream = peer.streams.get(id);
-  if (stream === undefined) throw new Error(`No stream ${id}`);
-  return stream;
-}
 
 describe('opening', () => {
   it('a client sends preface, SETTINGS and the connection window; a server the same without preface', () => {
@@ -119,7 +91,7 @@ describe('requests', () => {
       '1 headers x-checksum=7 end',
       '1 end',
     ]);
-    const stream = streamOf(peer, 1);
+    const stream = peer.stream(1);
     stream.respond(OK, false);
     write(stream, 3);
     stream.trailers([['x-done', '1']]);
@@ -129,8 +101,8 @@ describe('requests', () => {
   });
 
   it('a client hears informational and final headers, data and end, and may send on after the peer ended', () => {
-    const peer = client();
-    const stream = open(peer);
+    const peer = clientPeer();
+    const stream = peer.open();
     peer.feed(headersFrame(1, [[':status', '103']]));
     peer.feed(headersFrame(1, OK));
     peer.feed(dataFrame(1, 'x', { endStream: true }));
@@ -143,8 +115,8 @@ describe('requests', () => {
   });
 
   it('a response without body ends after its headers', () => {
-    const peer = client();
-    open(peer);
+    const peer = clientPeer();
+    peer.open();
     peer.feed(headersFrame(1, [[':status', '401']], { endStream: true }));
     expect(peer.log).toEqual(['1 headers :status=401 end', '1 end']);
   });
@@ -166,9 +138,9 @@ describe('requests', () => {
   });
 
   it('opens no more streams than the peer allows, and more once one is done', () => {
-    const peer = client();
+    const peer = clientPeer();
     peer.feed(settingsFrame([[3, 1]]));
-    const first = open(peer);
+    const first = peer.open();
     expect(peer.session.canOpen).toBe(false);
     expect(peer.session.request(CONNECT, false, peer.recorder(3))).toBeUndefined();
     first.reset(ErrorCode.CANCEL);
@@ -190,8 +162,8 @@ describe('requests', () => {
   });
 
   it("splits a header list above the peer's frame size into CONTINUATION frames", () => {
-    const peer = client();
-    open(peer, [...GET, ['x-long', '\u00ff'.repeat(40_000)]], true);
+    const peer = clientPeer();
+    peer.open([...GET, ['x-long', '\u00ff'.repeat(40_000)]], true);
     const frames = peer.frames();
     expect(frames.map((f) => [f.type, f.flags, f.payload.length > 16_384])).toEqual([
       [1, 1, false],
@@ -214,383 +186,25 @@ describe('requests', () => {
   });
 });
 
-describe('resets', () => {
-  it('tells the owner once, and nothing after that', () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    peer.feed(Buffer.concat([resetFrame(1, 8), resetFrame(1, 8)]));
-    expect(peer.log.slice(1)).toEqual(['1 reset 8']);
-    const stream = streamOf(peer, 1);
-    stream.respond(OK, false);
-    stream.consume(10);
-    stream.endData();
-    stream.reset(8);
-    expect(stream.sendAllowance()).toBe(0);
-    peer.session.flush();
-    expect(peer.sent()).toEqual([]);
-  });
-
-  it('an own reset silences the stream, and frames still in flight are dropped', () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    streamOf(peer, 1).reset(ErrorCode.CANCEL);
-    peer.feed(
-      Buffer.concat([
-        dataFrame(1, 'late'),
-        headersFrame(1, [['x', 'y']], { endStream: true }),
-        windowUpdate(1, 5),
-        resetFrame(1),
-      ]),
-    );
-    expect(peer.log).toHaveLength(1);
-    expect(peer.sent()).toEqual(['RST_STREAM 1 8']);
-    expect(peer.session.closed).toBe(false);
-  });
-
-  it('a reset within onData ends the delivery of the same frame', () => {
-    let calls = 0;
-    const peer = new FakePeer({
-      onStream: (stream): StreamHandler => ({
-        onData: () => {
-          calls += 1;
-          stream.reset(ErrorCode.CANCEL);
-        },
-        onEnd: () => calls++,
-        onReset: () => calls++,
-        onWritable: () => calls++,
-      }),
-    });
-    peer.feed(Buffer.concat([headersFrame(1, POST), dataFrame(1, 'abcdef', { endStream: true })]), [40, 10]);
-    peer.feed(headersFrame(3, POST));
-    expect(calls).toBe(1);
-    expect(peer.session.openStreams).toBe(1);
-  });
-
-  it.each([
-    { what: 'upper case names', fields: [...GET, ['X-A', '1']] },
-    { what: 'a connection field', fields: [...GET, ['connection', 'close']] },
-    { what: 'te other than trailers', fields: [...GET, ['te', 'gzip']] },
-    { what: 'a line break in a value', fields: [...GET, ['x', 'a\r\nb']] },
-    { what: 'white space around a value', fields: [...GET, ['x', ' a']] },
-    { what: 'a pseudo header twice', fields: [...GET, [':path', '/b']] },
-    { what: 'a pseudo header after others', fields: [['x', '1'], ...GET] },
-    { what: 'an unknown pseudo header', fields: [...GET, [':foo', '1']] },
-    {
-      what: 'no :path',
-      fields: [
-        [':method', 'GET'],
-        [':scheme', 'http'],
-      ],
-    },
-    {
-      what: 'an empty :path',
-      fields: [
-        [':method', 'GET'],
-        [':scheme', 'http'],
-        [':path', ''],
-      ],
-    },
-    { what: 'CONNECT with :path', fields: [...CONNECT, [':path', '/']] },
-    { what: 'CONNECT with :scheme', fields: [...CONNECT, [':scheme', 'http']] },
-    { what: 'CONNECT without :authority', fields: [[':method', 'CONNECT']] },
-    {
-      what: ':protocol that was not enabled',
-      fields: [[':method', 'CONNECT'], [':protocol', 'websocket'], ...GET.slice(1)],
-    },
-    { what: 'a host that differs from :authority', fields: [...GET, ['host', 'other']] },
-    { what: 'two content-lengths', fields: [...GET, ['content-length', '1'], ['content-length', '2']] },
-  ] as { what: string; fields: Header[] }[])(
-    'ends only the stream for a request with $what',
-    ({ fields }) => {
-      const peer = new FakePeer();
-      peer.feed(headersFrame(1, fields));
-      expect(peer.log).toEqual([]);
-      expect(peer.sent()).toEqual(['RST_STREAM 1 1']);
-      peer.feed(headersFrame(3, GET, { endStream: true }));
-      expect(peer.log).toHaveLength(2);
-    },
-  );
-
-  it('takes extended CONNECT where it is enabled', () => {
-    const peer = new FakePeer({ settings: { enableConnectProtocol: true } });
-    peer.feed(headersFrame(1, [[':method', 'CONNECT'], [':protocol', 'websocket'], ...GET.slice(1)]));
-    expect(peer.log).toHaveLength(1);
-  });
-
-  it.each([
-    { what: 'more data than content-length', frames: [dataFrame(1, '12345')] },
-    { what: 'less data than content-length', frames: [dataFrame(1, '12', { endStream: true })] },
-    { what: 'trailers before all data', frames: [headersFrame(1, [['a', 'b']], { endStream: true })] },
-    { what: 'trailers without END_STREAM', frames: [dataFrame(1, '123'), headersFrame(1, [['a', 'b']])] },
-    {
-      what: 'a pseudo header in trailers',
-      frames: [dataFrame(1, '123'), headersFrame(1, [[':path', '/']], { endStream: true })],
-    },
-  ])('ends only the stream for $what', ({ frames }) => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, [...POST, ['content-length', '3']]));
-    peer.feed(Buffer.concat(frames));
-    expect(peer.log.at(-1)).toBe('1 reset 1');
-    expect(peer.sent()).toEqual(['RST_STREAM 1 1']);
-  });
-
-  it.each([
-    { what: 'data before headers', frames: [dataFrame(1, 'x')] },
-    { what: 'no :status', frames: [headersFrame(1, [['x', 'y']])] },
-    { what: ':status 101', frames: [headersFrame(1, [[':status', '101']])] },
-    {
-      what: 'an informational response that ends the stream',
-      frames: [headersFrame(1, [[':status', '100']], { endStream: true })],
-    },
-    { what: 'a second final response', frames: [headersFrame(1, OK), headersFrame(1, OK)] },
-  ])('a client ends only the stream for a response with $what', ({ frames }) => {
-    const peer = client();
-    open(peer);
-    peer.feed(Buffer.concat(frames));
-    expect(peer.log.at(-1)).toBe('1 reset 1');
-    expect(peer.session.closed).toBe(false);
-  });
-
-  it('content-length does not count for HEAD, CONNECT and 304', () => {
-    const peer = client();
-    open(peer, [[':method', 'HEAD'], ...GET.slice(1)], true);
-    open(peer, CONNECT);
-    open(peer, GET, true);
-    const length: Header = ['content-length', '10'];
-    peer.feed(headersFrame(1, [...OK, length], { endStream: true }));
-    peer.feed(headersFrame(3, [...OK, length]));
-    peer.feed(dataFrame(3, 'x', { endStream: true }));
-    peer.feed(headersFrame(5, [[':status', '304'], length], { endStream: true }));
-    expect(peer.log.filter((line) => line.includes('reset'))).toEqual([]);
-  });
-});
-
-describe('sending', () => {
-  it('allows no more than stream window, connection window, frame size and room', () => {
-    const peer = client();
-    peer.feed(settingsFrame([[4, 20_000]]));
-    const stream = open(peer);
-    expect(stream.sendAllowance()).toBe(16_384);
-    write(stream, 16_384);
-    expect(stream.sendAllowance()).toBe(3616);
-    peer.transport.roomLeft = 1000;
-    const small = stream.sendAllowance();
-    expect(small).toBeGreaterThan(800);
-    expect(small).toBeLessThan(991);
-    write(stream, small);
-    expect(stream.sendAllowance()).toBe(0);
-    peer.transport.roomLeft = 1 << 20;
-    peer.session.onTransportWritable();
-    expect(peer.log).toEqual(['settings', '1 writable']);
-    write(stream, stream.sendAllowance());
-    expect(stream.sendAllowance()).toBe(0);
-    peer.feed(windowUpdate(1, 5));
-    expect(peer.log.slice(2)).toEqual(['1 writable']);
-    expect(stream.sendAllowance()).toBe(5);
-  });
-
-  it('follows a lowered initial window below zero and back', () => {
-    const peer = client();
-    const stream = open(peer);
-    write(stream, 10_000);
-    peer.feed(settingsFrame([[4, 4000]]));
-    expect(stream.sendAllowance()).toBe(0);
-    peer.feed(windowUpdate(1, 6000));
-    expect(stream.sendAllowance()).toBe(0);
-    peer.feed(windowUpdate(1, 1));
-    expect(stream.sendAllowance()).toBe(1);
-  });
-
-  it('wakes a stream only when its own window and the connection are open', () => {
-    const peer = client();
-    const stream = open(peer);
-    for (let left = 65_535; left > 0; ) {
-      const allowed = stream.sendAllowance();
-      write(stream, allowed);
-      left -= allowed;
-    }
-    expect(stream.sendAllowance()).toBe(0);
-    peer.feed(windowUpdate(0, 10));
-    expect(peer.log).toEqual([]);
-    peer.feed(windowUpdate(1, 5));
-    expect(peer.log).toEqual(['1 writable']);
-    expect(stream.sendAllowance()).toBe(5);
-  });
-
-  it('gives blocked streams equal turns on a slow transport', () => {
-    const peer = new FakePeer({ role: 'client' });
-    peer.feed(Buffer.concat([settingsFrame([[4, 0x7fffffff]]), windowUpdate(0, 0x7fffffff - 65_535)]));
-    const sent = [0, 0, 0];
-    const streams: H2Stream[] = [];
-    const pump = (i: number): void => {
-      const stream = streams[i] as H2Stream;
-      for (let allowed = stream.sendAllowance(); allowed > 0; allowed = stream.sendAllowance()) {
-        write(stream, allowed);
-        sent[i] = (sent[i] as number) + allowed;
-      }
-    };
-    for (let i = 0; i < 3; i += 1) {
-      const stream = peer.session.request(CONNECT, false, { ...peer.recorder(0), onWritable: () => pump(i) });
-      streams.push(stream as H2Stream);
-    }
-    peer.transport.roomLeft = 0;
-    for (let i = 0; i < 3; i += 1) pump(i);
-    for (let round = 0; round < 60; round += 1) {
-      peer.transport.roomLeft = 100_000;
-      peer.session.onTransportWritable();
-    }
-    const total = sent.reduce((a, b) => a + b);
-    expect(total).toBeGreaterThan(5_800_000);
-    for (const bytes of sent) expect(Math.abs(bytes - total / 3)).toBeLessThan(140_000);
-  });
-
-  it('a stream that is reset while it waits is not woken, and does not hold up the others', () => {
-    const peer = client();
-    const first = open(peer);
-    const second = open(peer);
-    peer.transport.roomLeft = 0;
-    expect(first.sendAllowance()).toBe(0);
-    expect(second.sendAllowance()).toBe(0);
-    peer.feed(resetFrame(1));
-    peer.transport.roomLeft = 10_000;
-    peer.session.onTransportWritable();
-    expect(peer.log).toEqual(['1 reset 8', '3 writable']);
-  });
-
-  it('flushes a full transport before it makes a stream wait', () => {
-    const peer = client();
-    const stream = open(peer);
-    peer.transport.roomLeft = 200;
-    write(stream, stream.sendAllowance());
-    peer.transport.flush = () => {
-      peer.transport.roomLeft = 5000;
-    };
-    expect(stream.sendAllowance()).toBeGreaterThan(4000);
-  });
-
-  it('throws when more is written than allowed, before the headers, and after the end', () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    const stream = streamOf(peer, 1);
-    expect(() => write(stream, 1)).toThrow(H2Error);
-    stream.respond(OK, false);
-    expect(() => write(stream, 65_536)).toThrow(H2Error);
-    expect(() => stream.respond(OK, false)).toThrow(H2Error);
-    stream.endData();
-    expect(() => stream.endData()).toThrow(H2Error);
-    expect(() => write(stream, 1)).toThrow(H2Error);
-  });
-
-  it('queues control frames without room, in order, and lets no data pass them', () => {
-    const peer = client();
-    const stream = open(peer);
-    peer.transport.take();
-    peer.transport.roomLeft = 20;
-    peer.feed(frame(6, 0, { payload: Buffer.from('pingpong') }));
-    stream.reset(8);
-    const other = open(peer);
-    expect(other.sendAllowance()).toBe(0);
-    for (let i = 0; i < 100 && peer.log.length === 0; i += 1) {
-      peer.transport.roomLeft = 7; // less than a frame header
-      peer.session.onTransportWritable();
-      peer.transport.roomLeft = i > 20 ? 1000 : 0;
-      if (i > 20) peer.session.onTransportWritable();
-    }
-    expect(peer.sent()).toEqual(['PING 0 ack', 'RST_STREAM 1 8', 'HEADERS 3']);
-    expect(peer.log).toEqual(['3 writable']);
-  });
-});
-
-describe('credit', () => {
-  it("returns the connection's on receipt and the stream's once the owner consumed, by half windows", () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    expect(peer.sent()).toEqual([]);
-    peer.feed(dataFrame(1, Buffer.alloc(1_000)));
-    expect(peer.sent()).toEqual(['WINDOW_UPDATE 0 33000']);
-    const stream = streamOf(peer, 1);
-    stream.consume(32_000);
-    peer.session.flush();
-    expect(peer.sent()).toEqual([]);
-    stream.consume(1000);
-    stream.consume(1000); // more than it received: ignored
-    peer.session.flush();
-    expect(peer.sent()).toEqual(['WINDOW_UPDATE 1 33000']);
-  });
-
-  it('a stream that is not read stops itself and none of the others', () => {
-    const peer = new FakePeer();
-    peer.feed(Buffer.concat([headersFrame(1, POST), headersFrame(3, POST)]));
-    for (let i = 0; i < 4; i += 1) peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    for (let i = 0; i < 40; i += 1) {
-      peer.feed(dataFrame(3, Buffer.alloc(16_000)));
-      streamOf(peer, 3).consume(16_000);
-    }
-    expect(peer.session.closed).toBe(false);
-    peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    expect(peer.log.at(-1)).toBe(`1 reset ${ErrorCode.FLOW_CONTROL_ERROR}`);
-    expect(peer.session.closed).toBe(false);
-  });
-
-  it('returns padding by itself', () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    const payload = Buffer.alloc(256);
-    payload[0] = 254;
-    for (let i = 0; i < 129; i += 1) peer.feed(frame(0, 1, { flags: 8, payload }));
-    expect(peer.sent()).toEqual(['WINDOW_UPDATE 0 32768', 'WINDOW_UPDATE 1 32895']);
-  });
-
-  it("returns the connection's for data on streams it has reset, and nothing twice", () => {
-    const peer = new FakePeer();
-    peer.feed(headersFrame(1, POST));
-    peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    streamOf(peer, 1).reset(8);
-    streamOf(peer, 1).consume(16_000);
-    peer.session.flush();
-    expect(peer.sent()).toEqual(['RST_STREAM 1 8']);
-    for (let i = 0; i < 2; i += 1) peer.feed(dataFrame(1, Buffer.alloc(16_000)));
-    expect(peer.sent()).toEqual(['WINDOW_UPDATE 0 48000']);
-  });
-
-  it('a peer that overruns a stream window loses the stream, the connection window the connection', () => {
-    const small = new FakePeer({ settings: { initialWindowSize: 10 } });
-    small.feed(Buffer.concat([settingsAck, headersFrame(1, POST), dataFrame(1, Buffer.alloc(11))]));
-    expect(small.sent()).toEqual([`RST_STREAM 1 ${ErrorCode.FLOW_CONTROL_ERROR}`]);
-    const peer = new FakePeer({ settings: { initialWindowSize: 1_000_000, maxFrameSize: 1_048_576 } });
-    peer.feed(headersFrame(1, POST));
-    peer.feed(dataFrame(1, Buffer.alloc(65_536)));
-    expect(peer.closedWith).toMatchObject({ code: 'FLOW_CONTROL_ERROR' });
-  });
-
-  it("grants the protocol's window until its smaller one is acknowledged", () => {
-    const peer = new FakePeer({ settings: { initialWindowSize: 10 } });
-    peer.feed(Buffer.concat([headersFrame(1, POST), dataFrame(1, Buffer.alloc(11))]));
-    expect(peer.sent()).toEqual([]);
-  });
-});
-
 describe('the extension frame', () => {
   it('is handed on if both ends know it, and ignored otherwise or when long', () => {
-    const knows = client({ extension: 0xf7 });
-    open(knows);
+    const knows = clientPeer({ extension: 0xf7 });
+    knows.open();
     knows.feed(frame(0xf7, 1, { payload: Buffer.from('policy "x"') }));
     knows.feed(frame(0xf7, 1, { payload: Buffer.alloc(1025) }));
     knows.feed(frame(0xf6, 1, { payload: Buffer.from('other') }));
     expect(knows.log).toEqual(['extension 1 policy "x"']);
-    const other = client();
+    const other = clientPeer();
     other.feed(frame(0xf7, 1, { payload: Buffer.from('policy "x"') }));
     expect(other.log).toEqual([]);
   });
 
   it('is sent only where the option is set', () => {
-    const knows = client({ extension: 0xf7 });
+    const knows = clientPeer({ extension: 0xf7 });
     knows.session.sendExtension(1, Buffer.from('why'));
     knows.session.flush();
     expect(knows.sent()).toEqual(['type 247 1']);
-    const other = client();
+    const other = clientPeer();
     other.session.sendExtension(1, Buffer.from('why'));
     expect(other.transport.take()).toHaveLength(0);
   });
@@ -598,7 +212,7 @@ describe('the extension frame', () => {
 
 describe('ping, GOAWAY and the end', () => {
   it('answers pings and reports answers to its own', () => {
-    const peer = client();
+    const peer = clientPeer();
     peer.session.ping(Buffer.from('12345678'));
     peer.session.flush();
     expect(peer.sent()).toEqual(['PING 0']);
@@ -609,9 +223,9 @@ describe('ping, GOAWAY and the end', () => {
   });
 
   it('a GOAWAY of the peer excludes later streams, which may be repeated elsewhere', () => {
-    const peer = client();
-    open(peer);
-    open(peer);
+    const peer = clientPeer();
+    peer.open();
+    peer.open();
     peer.feed(goawayFrame(1, 0, 'bye\n'));
     expect(peer.log).toEqual(['goaway 1 0 bye?', `3 reset ${ErrorCode.REFUSED_STREAM}`]);
     expect(peer.session.draining).toBe(true);
@@ -639,7 +253,7 @@ describe('ping, GOAWAY and the end', () => {
     peer.session.close(ErrorCode.INTERNAL_ERROR);
     peer.session.transportClosed();
     peer.feed(headersFrame(3, POST));
-    streamOf(peer, 1).respond(OK, true);
+    peer.stream(1).respond(OK, true);
     expect(peer.log.slice(1)).toEqual([`1 reset ${ErrorCode.CONNECT_ERROR}`]);
     expect(peer.sent()).toEqual(['GOAWAY 0 1 0']);
     expect(peer.closedWith).toBeUndefined();
@@ -647,11 +261,11 @@ describe('ping, GOAWAY and the end', () => {
   });
 
   it('a lost connection is an error only if streams were open', () => {
-    const idle = client();
+    const idle = clientPeer();
     idle.session.transportClosed();
     expect(idle.closedWith).toBeUndefined();
-    const busy = client();
-    open(busy);
+    const busy = clientPeer();
+    busy.open();
     busy.session.transportClosed();
     expect(busy.log).toEqual([`1 reset ${ErrorCode.CONNECT_ERROR}`]);
     expect(busy.closedWith).toMatchObject({ code: 'CONNECT_ERROR' });

@@ -4,6 +4,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { Slab } from '../../io/slab.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import type { H2Error } from '../error.ts';
 import { type Header, headerValue } from '../header.ts';
 import { H2Session, type H2SessionHandler, type H2SessionOptions } from '../session.ts';
@@ -119,7 +120,7 @@ export async function startEchoServer(
       {
         settings: TEST_SETTINGS,
         connectionWindow: 1_048_576,
-        now: () => performance.now(),
+        now: () => systemClock.monotonic(),
         ...options,
         role: 'server',
       },

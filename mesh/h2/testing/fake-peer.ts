@@ -6,7 +6,7 @@ import type { Header } from '../header.ts';
 import { H2Session, type H2SessionHandler, type H2SessionOptions } from '../session.ts';
 import type { H2Stream, StreamHandler } from '../stream.ts';
 import type { H2Transport } from '../transport.ts';
-import { parseFrames, PREFACE, type RawFrame, settingsFrame } from './frames.ts';
+import { CONNECT, parseFrames, PREFACE, type RawFrame, settingsFrame } from './frames.ts';
 
 /** Takes what `room` allows and nothing more; what was written but not flushed is not visible to the peer. */
 export class FakeTransport implements H2Transport {
@@ -131,6 +131,21 @@ export class FakePeer {
     };
   }
 
+  /** Client: opens a stream, the log's next odd id, and flushes its headers. */
+  open(headers: readonly Header[] = CONNECT, endStream = false): H2Stream {
+    const stream = this.session.request(headers, endStream, this.recorder(1 + 2 * this.streams.size));
+    if (stream === undefined) throw new Error('No stream could be opened');
+    this.streams.set(stream.id, stream);
+    this.session.flush();
+    return stream;
+  }
+
+  stream(id: number): H2Stream {
+    const stream = this.streams.get(id);
+    if (stream === undefined) throw new Error(`No stream ${id}`);
+    return stream;
+  }
+
   /** Bytes from the peer, in pieces of `pieces` octets, the rest at once. */
   feed(bytes: Buffer, pieces: readonly number[] = []): void {
     let at = 0;
@@ -180,4 +195,16 @@ const NAMES = [
 
 function show(headers: readonly Header[]): string {
   return headers.map(([name, value]) => `${name}=${value}`).join(' ');
+}
+
+const filled = new Slab(1 << 20);
+
+/** Sends `length` octets of anything as one DATA frame. */
+export function write(stream: H2Stream, length: number, endStream = false): void {
+  stream.writeData(filled, 9, length, endStream);
+}
+
+/** A peer that speaks as the server to a client session. */
+export function clientPeer(options: PeerOptions = {}): FakePeer {
+  return new FakePeer({ role: 'client', ...options });
 }
