@@ -77,6 +77,7 @@ export class DataPlane {
     for (const uid of delta.removed.workloads) this.#joined.delete(uid);
     this.#store.apply(delta);
     this.balancer.onChange(this.snapshot, delta);
+    if (delta.meshConfig !== undefined) this.report.configure(delta.meshConfig);
     const policiesMayDiffer =
       delta.policies.length > 0 || delta.removed.policies.length > 0 || delta.workloads.length > 0;
     if (policiesMayDiffer) this.connections.recheckAll();
@@ -191,7 +192,10 @@ export class DataPlane {
       liveness: this.settings.liveness,
       handshakeTimeoutMs: this.settings.handshakeTimeoutMs,
       onRequest: (request) => acceptTunnelRequest(this, pod, request),
-      onFailed: (error: IoError) => this.report.handshakeFailed(pod, remote, error),
+      onFailed: (error: IoError) => {
+        const info = inboundInfo(this, { pod, remote, target: tunnel.options.local, peer: undefined });
+        this.report.failed(info, 'TLS_FAILURE', error.message);
+      },
       onClosed: () => this.#tunnels.delete(tunnel),
     });
     this.#tunnels.set(tunnel, pod);

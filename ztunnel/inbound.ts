@@ -7,8 +7,8 @@ import type { SocketAddress } from '../mesh/io/socket-address.ts';
 import { TcpDial } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
-import type { Decision } from '../mesh/authz/policy-set.ts';
 import type { Identity } from '../mesh/model/spiffe-id.ts';
+import { denialReason } from './access-log.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
 import type { TrackedConnection } from './connection-table.ts';
@@ -74,7 +74,7 @@ export class InboundConnection implements TrackedConnection {
   recheck(): void {
     if (this.#done) return;
     const denial = this.#denial();
-    if (denial !== undefined) this.cut(`connection closed due to policy change: ${denial.reason}`);
+    if (denial !== undefined) this.cut(`${denial.reason} (policy change)`);
   }
 
   cut(reason: string): void {
@@ -107,7 +107,7 @@ export class InboundConnection implements TrackedConnection {
       destinationPort: target.port,
     });
     if (decision.audits.length > 0) this.#plane.report.audited(this.info, decision.audits);
-    return decision.allowed ? undefined : { status: 401, reason: denialText(decision) };
+    return decision.allowed ? undefined : { status: 401, reason: denialReason(decision) };
   }
 
   #dialApp(): void {
@@ -159,13 +159,6 @@ export class InboundConnection implements TrackedConnection {
     this.#plane.connections.delete(this);
     this.#plane.connectionEnded(this.pod);
   }
-}
-
-function denialText(decision: Decision): string {
-  const rule = decision.rule === undefined || decision.rule === '' ? '' : ` rule ${decision.rule}`;
-  if (decision.reason === 'denied-by') return `denied by policy ${decision.policy}${rule}`;
-  const policy = decision.policy === undefined ? '' : ` (of ${decision.policy})`;
-  return `no allow policy matched${policy}`;
 }
 
 /** A request in a tunnel. */

@@ -2,9 +2,7 @@
 // these and knows nothing of formats; nothing here may throw or block.
 
 import type { Decision } from '../mesh/authz/policy-set.ts';
-import type { IoError } from '../mesh/io/io-error.ts';
-import type { SocketAddress } from '../mesh/io/socket-address.ts';
-import type { CapturedPod } from './captured-pod.ts';
+import type { MeshConfig } from '../mesh/model/mesh-config.ts';
 import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
 
 export interface Report {
@@ -16,8 +14,8 @@ export interface Report {
   failed(info: ConnectionInfo, flag: ResponseFlag, reason: string): void;
   /** AUDIT and dry-run policies that matched. */
   audited(info: ConnectionInfo, audits: Decision['audits']): void;
-  /** Somebody connected to a pod's tunnel port and did not get through TLS. */
-  handshakeFailed(pod: CapturedPod, remote: SocketAddress, error: IoError): void;
+  /** Which connections are logged from now on. */
+  configure(config: MeshConfig): void;
   /** Something of the worker itself. */
   problem(message: string): void;
 }

@@ -19,7 +19,7 @@ const reactor = new Reactor({
     post({ kind: 'log', level: 'error', message: 'A connection handler failed', fields: { error: text } });
   },
 });
-const report = new WorkerReport(reactor, post, settings);
+const report = new WorkerReport(post, { reactor, clock: systemClock, format: settings.logFormat });
 const plane = new DataPlane(reactor, flowMaps, { settings, report, clock: systemClock });
 
 function handle(message: ToWorker): void {

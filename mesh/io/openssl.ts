@@ -2,6 +2,7 @@
 // where it does not). Owns signatures and constants of OpenSSL 3; pointers are numbers and never leave mesh/io.
 
 import koffi, { type LibraryHandle } from 'koffi';
+import { Slab } from './slab.ts';
 
 function openLibraries(): [LibraryHandle, LibraryHandle] {
   const own = koffi.load(null);
@@ -197,9 +198,8 @@ const setAlpnSelect = ssl.func('SSL_CTX_set_alpn_select_cb', 'void', [
   'uintptr_t',
 ]) as (context: Pointer, callback: unknown, argument: Pointer) => void;
 
-const protocolName = Buffer.allocUnsafeSlow(2);
-protocolName.write('h2', 'latin1');
-const protocolAddress = koffi.address(protocolName);
+const protocol = new Slab(2);
+protocol.bytes.write('h2', 'latin1');
 const SSL_TLSEXT_ERR_OK = 0;
 const SSL_TLSEXT_ERR_ALERT_FATAL = 2;
 let alpnCallback: unknown;
@@ -212,7 +212,8 @@ export function requireH2(context: Pointer): void {
       const list = Buffer.from(koffi.decode(offered, 'uint8_t', offeredLength) as Uint8Array);
       for (let at = 0; at < list.length; at += 1 + (list[at] ?? 0)) {
         if (list[at] === 2 && list.toString('latin1', at + 1, at + 3) === 'h2') {
-          koffi.encode(out, 'uintptr_t', protocolAddress);
+          // Through the Slab, so that the memory lives as long as the callback.
+          koffi.encode(out, 'uintptr_t', protocol.address);
           koffi.encode(outLength, 'uint8_t', 2);
           return SSL_TLSEXT_ERR_OK;
         }

@@ -1,0 +1,213 @@
+// The node tunnel put together, on the main thread: configuration in (xDS, certificates), pods captured, data workers
+// fed, pages served. The only file that wires concrete parts. Order: bind, load, connect, capture; nothing is captured
+// before the first complete configuration arrived.
+
+import { readFileSync } from 'node:fs';
+import { writeSync } from 'node:fs';
+import { Redirect } from '../bpf/redirect.ts';
+import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
+import { systemClock } from '../mesh/runtime/clock.ts';
+import type { Logger } from '../mesh/runtime/logger.ts';
+import { Store } from '../mesh/state/store.ts';
+import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
+import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
+import { XdsClient } from '../mesh/xds/client.ts';
+import type { ZtunnelConfig } from './config.ts';
+import { DataWorker } from './data-worker.ts';
+import { NodePages } from './node-pages.ts';
+import { PodManager } from './pod-manager.ts';
+import type { DataPlaneSettings } from './worker-messages.ts';
+
+export class Ztunnel {
+  /** Rejects when a part failed that the process can not go on without. */
+  readonly failed: Promise<never>;
+  #config: ZtunnelConfig;
+  #logger: Logger;
+  #store = new Store();
+  #fail: (error: Error) => void;
+  #redirect: Redirect | undefined;
+  #workers: DataWorker[] = [];
+  #certificates: CertificateManager | undefined;
+  #signer: GrpcSigner | undefined;
+  #xds: XdsClient | undefined;
+  #pods: PodManager | undefined;
+  #pages: NodePages | undefined;
+  #synced = false;
+
+  constructor(config: ZtunnelConfig, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger;
+    const failed = Promise.withResolvers<never>();
+    this.failed = failed.promise;
+    // Whoever races it handles it; nobody racing it yet must not end the process.
+    failed.promise.catch(() => {});
+    this.#fail = failed.reject;
+  }
+
+  /** Resolves when everything runs; capture follows with the first configuration. */
+  async start(): Promise<void> {
+    const config = this.#config;
+    this.#redirect = Redirect.open(pinOption(config));
+    this.#workers = Array.from({ length: config.workers }, () => this.#startWorker());
+    this.#signer = new GrpcSigner({ ...this.#controllerOptions(), clock: systemClock });
+    this.#certificates = new CertificateManager({
+      signer: this.#signer,
+      clock: systemClock,
+      logger: this.#child('certificates'),
+      ttlSeconds: config['certificate-ttl'],
+    });
+    this.#pages = new NodePages({
+      config,
+      logger: this.#logger,
+      snapshot: () => this.#store.snapshot(),
+      workers: this.#workers,
+      certificates: this.#certificates,
+      redirect: this.#redirect,
+      pods: () => this.#pods?.states() ?? [],
+      pending: () => this.#pendingTasks(),
+      quit: () => process.kill(process.pid, 'SIGTERM'),
+    });
+    await this.#pages.open();
+    this.#pods = new PodManager({
+      node: config.node,
+      redirect: this.#redirect,
+      certificates: this.#certificates,
+      workers: this.#workers,
+      dns: this.#pages.dns,
+      clock: systemClock,
+      logger: this.#child('pods'),
+    });
+    this.#distribute();
+    this.#connect();
+  }
+
+  /** With `drain`, open connections get the drain time to end. Capture stays pinned, so pods fail closed meanwhile. */
+  async stop(options: { readonly drain: boolean }): Promise<void> {
+    this.#xds?.close();
+    this.#pods?.close();
+    if (options.drain) await this.#drain();
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
+    await this.#pages?.close();
+    this.#certificates?.close();
+    this.#signer?.close();
+    this.#redirect?.close({ keepPins: this.#config['pin-dir'] !== 'none' });
+  }
+
+  #startWorker(): DataWorker {
+    const config = this.#config;
+    const redirect = this.#redirect as Redirect;
+    const log = this.#child('data');
+    return new DataWorker(
+      { settings: dataPlaneSettings(config), flowMaps: redirect.fds },
+      {
+        onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
+        onLog: (level, message, fields) => log[level](fields, message),
+        onDied: (error) => this.#fail(error),
+      },
+    );
+  }
+
+  #connect(): void {
+    const config = this.#config;
+    const log = this.#child('xds');
+    this.#xds = new XdsClient(
+      {
+        ...this.#controllerOptions(),
+        node: {
+          id: `ztunnel~1.1.1.1~${config.node}.weft-system~weft-system.svc.cluster.local`,
+          metadata: { NAME: config.node, NAMESPACE: 'weft-system', NODE_NAME: config.node },
+        },
+        mode: 'wildcard',
+        clock: systemClock,
+        logger: log,
+      },
+      {
+        onDelta: (delta) => this.#store.apply(delta),
+        onSynced: () => {
+          this.#synced = true;
+          this.#pods?.reconcile(this.#store.snapshot());
+          this.#logger.info('configuration complete');
+        },
+        onState: (state, reason) => log.info({ state, reason }, 'controller'),
+      },
+    );
+    this.#xds.start();
+  }
+
+  /** Every change goes to the workers before capture changes, so that a new pod is never without its policies. */
+  #distribute(): void {
+    this.#store.subscribe((snapshot, delta) => {
+      for (const worker of this.#workers) worker.post({ kind: 'model', delta });
+      if (this.#synced && (delta.pods.length > 0 || delta.removed.pods.length > 0))
+        this.#pods?.reconcile(snapshot);
+    });
+    this.#certificates?.subscribe((certificate) => {
+      const { privateKeyPem, chainPem, rootsPem } = certificate;
+      const spiffeId: SpiffeId = certificate.spiffeId;
+      for (const worker of this.#workers) {
+        worker.post({ kind: 'certificate', spiffeId, credentials: { privateKeyPem, chainPem, rootsPem } });
+      }
+    });
+  }
+
+  #controllerOptions() {
+    const config = this.#config;
+    return {
+      address: config.controller,
+      rootCertificates: () => readFileSync(config['root-cert'], 'utf8'),
+      ...(config['controller-name'] === undefined ? {} : { serverName: config['controller-name'] }),
+      token: () => readFileSync(config['token-file'], 'utf8').trim(),
+      clusterId: config['cluster-id'],
+    };
+  }
+
+  #pendingTasks(): string[] {
+    const tasks = this.#synced ? [] : ['configuration from the controller'];
+    for (const { name, state } of this.#pods?.states() ?? [])
+      if (state === 'pending') tasks.push(`pod ${name}`);
+    return tasks;
+  }
+
+  async #drain(): Promise<void> {
+    const limit = Promise.withResolvers<void>();
+    const timer = systemClock.after(this.#config['drain-timeout-ms'], () => limit.resolve());
+    await Promise.race([Promise.all(this.#workers.map((worker) => worker.drain())), limit.promise]);
+    timer.cancel();
+  }
+
+  #writeAccessLog(text: string, dropped: number): void {
+    try {
+      writeSync(1, text);
+      if (dropped > 0)
+        this.#logger.warn({ dropped }, 'access log lines dropped: too many connections at once');
+    } catch {
+      // A full or closed pipe must not hurt connections; the lines are lost.
+    }
+  }
+
+  #child(component: string): Logger {
+    return this.#logger.child({ part: component });
+  }
+}
+
+function pinOption(config: ZtunnelConfig): { pinDir?: string } {
+  const pinDir = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node}`;
+  return pinDir === 'none' ? {} : { pinDir };
+}
+
+function dataPlaneSettings(config: ZtunnelConfig): DataPlaneSettings {
+  return {
+    connectTimeoutMs: config['connect-timeout-ms'],
+    handshakeTimeoutMs: config['handshake-timeout-ms'],
+    idleTimeoutMs: config['idle-timeout-ms'],
+    halfClosedTimeoutMs: config['half-closed-timeout-ms'],
+    liveness: {
+      pingAfterMs: config['ping-after-ms'],
+      pingTimeoutMs: config['ping-timeout-ms'],
+      unusedReleaseMs: config['unused-release-ms'],
+    },
+    maxConnections: config['max-connections'],
+    bufferBudgetBytes: config['buffer-budget-mib'] * 1024 * 1024,
+    logFormat: config['log-format'],
+  };
+}

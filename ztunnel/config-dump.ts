@@ -1,0 +1,87 @@
+// What this node knows, as one JSON object with the keys of the Istio ztunnel's `/config_dump` (WIRE 7), so that tools
+// made for it work. Built on demand from the snapshot; never holds a private key.
+
+import { X509Certificate } from 'node:crypto';
+import type { Snapshot } from '../mesh/state/snapshot.ts';
+import type { CertificateState } from '../mesh/tls/certificate-manager.ts';
+import type { ConnectionSummary } from './connection-table.ts';
+import type { PodState } from './pod-manager.ts';
+
+export interface DumpParts {
+  readonly version: string;
+  readonly config: object;
+  readonly snapshot: Snapshot;
+  readonly certificates: readonly CertificateState[];
+  readonly pods: readonly PodState[];
+  readonly connections: readonly ConnectionSummary[];
+}
+
+const podStates = { pending: 'Pending', captured: 'Up', failed: 'Failed' } as const;
+
+export function configDump(parts: DumpParts): object {
+  const { workloads, services, policies, meshConfig } = parts.snapshot.toModel();
+  return {
+    version: { version: parts.version },
+    config: parts.config,
+    meshConfig,
+    certificates: parts.certificates.map(certificateDump),
+    workloads: [...workloads.values()].map((workload) => ({
+      ...workload,
+      services: Object.fromEntries(workload.services),
+    })),
+    services: [...services.values()],
+    policies: [...policies.values()],
+    stagedServices: {},
+    staticConfig: {},
+    workloadState: workloadState(parts),
+  };
+}
+
+function workloadState({ snapshot, pods, connections }: DumpParts): object {
+  const state: Record<string, object> = {};
+  for (const { uid, state: podState, reason } of pods) {
+    const pod = snapshot.podByUid(uid);
+    const name = `${pod?.namespace}/${pod?.name}`;
+    const own = connections.filter((connection) => connection.pod === name);
+    state[uid] = {
+      state: podStates[podState],
+      ...(reason === undefined ? {} : { reason }),
+      info: {
+        name: pod?.name,
+        namespace: pod?.namespace,
+        serviceAccount: pod?.serviceAccount,
+        netns: pod?.netns,
+      },
+      connections: {
+        inbound: own.filter(({ direction }) => direction === 'inbound'),
+        outbound: own.filter(({ direction }) => direction === 'outbound'),
+      },
+    };
+  }
+  return state;
+}
+
+function certificateDump(certificate: CertificateState): object {
+  const { identity, state, error, chainPem, rootsPem } = certificate;
+  return {
+    identity,
+    state: state === 'available' ? 'Available' : state === 'failed' ? 'Unavailable' : 'Initializing',
+    ...(error === undefined ? {} : { error }),
+    certChain: chainPem === undefined ? [] : blocks(chainPem).map(describe),
+    rootCerts: rootsPem === undefined ? [] : blocks(rootsPem).map(describe),
+  };
+}
+
+function blocks(pem: string): string[] {
+  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g) ?? [];
+}
+
+function describe(pem: string): object {
+  const { serialNumber, validFromDate, validToDate } = new X509Certificate(pem);
+  return {
+    pem: Buffer.from(pem).toString('base64'),
+    serialNumber: BigInt(`0x${serialNumber}`).toString(),
+    validFrom: validFromDate.toISOString(),
+    expirationTime: validToDate.toISOString(),
+  };
+}

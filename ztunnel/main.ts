@@ -1,0 +1,46 @@
+// `weft ztunnel`: settings, node tunnel, signals. Exit status 64 for wrong settings, 69 for a machine that lacks what
+// it takes, 1 for a failure.
+
+import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
+import { Ztunnel } from './app.ts';
+import { ConfigError, configFromCommandLine, type ZtunnelConfig } from './config.ts';
+import { missingFeatures } from './preflight.ts';
+
+const usageExitCode = 64;
+const unavailableExitCode = 69;
+
+/** Runs until SIGTERM or SIGINT; resolves with the exit status. */
+export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
+  setLogLevel(config['log-level']);
+  const missing = missingFeatures();
+  if (missing.length > 0) {
+    process.stderr.write(`${missing.map((line) => `weft ztunnel: ${line}`).join('\n')}\n`);
+    return unavailableExitCode;
+  }
+  const logger = createLogger({ component: 'ztunnel', format: config['log-format'], destination: 1 });
+  logger.info({ config }, 'starting');
+  const stopping = Promise.withResolvers<string>();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
+  const ztunnel = new Ztunnel(config, logger);
+  try {
+    await ztunnel.start();
+    const cause = await Promise.race([stopping.promise, ztunnel.failed]);
+    logger.info({ cause }, 'draining');
+  } catch (error) {
+    logger.fatal({ err: error }, 'failed');
+    await ztunnel.stop({ drain: false });
+    return 1;
+  }
+  await ztunnel.stop({ drain: true });
+  return 0;
+}
+
+if (import.meta.main) {
+  try {
+    process.exitCode = await runZtunnel(configFromCommandLine(process.argv.slice(2), process.env));
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.problems.map((problem) => `weft ztunnel: ${problem}`).join('\n')}\n`);
+    process.exitCode = usageExitCode;
+  }
+}
