@@ -1,0 +1,133 @@
+// What the main thread counts, with Istio's names: DNS, xDS, pods, build, and the process itself. The connection series
+// are the data workers' (metrics.ts). One instance a process; names can not collide with theirs.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { openMetricsEnd } from '../mesh/telemetry/open-metrics.ts';
+import type { DnsLabels, DnsMetrics } from './dns-proxy.ts';
+import { dnsTypes } from './dns-message.ts';
+
+const dnsLabelNames = [
+  'request_query_type',
+  'request_protocol',
+  'source_canonical_service',
+  'source_canonical_revision',
+] as const;
+
+/** Types with a name of their own in labels; others are `OTHER`, so that a client can not make series at will. */
+const typeNames: ReadonlyMap<number, string> = new Map([
+  ...Object.entries(dnsTypes).map(([name, type]) => [type, name] as const),
+  [2, 'NS'],
+  [5, 'CNAME'],
+  [6, 'SOA'],
+  [12, 'PTR'],
+  [15, 'MX'],
+  [16, 'TXT'],
+  [64, 'SVCB'],
+  [65, 'HTTPS'],
+  [255, 'ANY'],
+]);
+
+export class NodeMetrics implements DnsMetrics {
+  readonly #registry = new Registry();
+  readonly #dns = {
+    requests: this.#counter('istio_dns_requests', 'DNS requests', dnsLabelNames),
+    upstreamRequests: this.#counter('istio_dns_upstream_requests', 'DNS requests forwarded', dnsLabelNames),
+    upstreamFailures: this.#counter(
+      'istio_dns_upstream_failures',
+      'Forwarded DNS requests without a reply',
+      dnsLabelNames,
+    ),
+    upstreamDuration: new Histogram({
+      name: 'istio_dns_upstream_request_duration_seconds',
+      help: 'Time of forwarded DNS requests',
+      labelNames: [...dnsLabelNames],
+      buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2, 5],
+      registers: [this.#registry],
+    }),
+  };
+  readonly #xds = {
+    terminations: this.#counter('istio_xds_connection_terminations', 'xDS streams that ended', ['reason']),
+    messages: this.#counter('istio_xds_message', 'xDS messages received', ['url']),
+    bytes: this.#counter('istio_xds_message_bytes', 'Bytes of xDS messages received', ['url']),
+  };
+  readonly #pods = {
+    active: this.#gauge('workload_manager_active_proxy_count', 'Pods served'),
+    pending: this.#gauge('workload_manager_pending_proxy_count', 'Pods waiting to be served'),
+    started: this.#counter('workload_manager_proxies_started', 'Pods that began to be served', []),
+    stopped: this.#counter('workload_manager_proxies_stopped', 'Pods that ended to be served', []),
+  };
+
+  constructor(options: { readonly version: string }) {
+    this.#registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+    collectDefaultMetrics({ register: this.#registry });
+    new Gauge({
+      name: 'istio_build',
+      help: 'Component and version',
+      labelNames: ['component', 'tag'],
+      registers: [this.#registry],
+    }).set({ component: 'ztunnel', tag: options.version }, 1);
+  }
+
+  request(labels: DnsLabels): void {
+    this.#dns.requests.inc(dnsLabels(labels));
+  }
+
+  upstreamRequest(labels: DnsLabels): void {
+    this.#dns.upstreamRequests.inc(dnsLabels(labels));
+  }
+
+  upstreamFailure(labels: DnsLabels): void {
+    this.#dns.upstreamFailures.inc(dnsLabels(labels));
+  }
+
+  upstreamDuration(labels: DnsLabels, seconds: number): void {
+    this.#dns.upstreamDuration.observe(dnsLabels(labels), seconds);
+  }
+
+  /** @param reason one of a fixed set: it is a label */
+  xdsTerminated(reason: string): void {
+    this.#xds.terminations.inc({ reason });
+  }
+
+  xdsMessage(url: string, bytes: number): void {
+    this.#xds.messages.inc({ url });
+    this.#xds.bytes.inc({ url }, bytes);
+  }
+
+  podStarted(): void {
+    this.#pods.started.inc();
+    this.#pods.active.inc();
+  }
+
+  podStopped(): void {
+    this.#pods.stopped.inc();
+    this.#pods.active.dec();
+  }
+
+  podsPending(count: number): void {
+    this.#pods.pending.set(count);
+  }
+
+  /** A MetricsSource. */
+  async render(): Promise<string> {
+    const text = await this.#registry.metrics();
+    return text.endsWith(openMetricsEnd) ? text.slice(0, -openMetricsEnd.length) : text;
+  }
+
+  #counter<T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> {
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string): Gauge {
+    return new Gauge({ name, help, registers: [this.#registry] });
+  }
+}
+
+function dnsLabels({ type, protocol, client }: DnsLabels): Record<(typeof dnsLabelNames)[number], string> {
+  return {
+    request_query_type: typeNames.get(type) ?? 'OTHER',
+    request_protocol: protocol,
+    source_canonical_service: client?.canonicalName || 'unknown',
+    source_canonical_revision: client?.canonicalRevision || 'unknown',
+  };
+}
