@@ -129,8 +129,7 @@ export class ConnectRequest implements StreamHandler {
 
 function answeredWith(status: number, reason: string | undefined): HboneError {
   if (status === 401) {
-    const why = reason ?? 'no reason given by the other node';
-    return new HboneError('denied', `Connection denied: ${why}`, { retryable: false, status });
+    return new HboneError('denied', reason ?? 'connection denied by the destination node', { retryable: false, status });
   }
   const why = reason === undefined ? '' : `: ${reason}`;
   return new HboneError('refused', `The destination node answered CONNECT with status ${status}${why}`, {
@@ -260,6 +259,7 @@ export class ClientTunnel {
         settings: tunnelSettings,
         connectionWindow: tunnelConnectionWindow,
         extension: REASON_FRAME,
+        now: () => this.#reactor.now,
       },
     );
     this.session = session;

@@ -175,6 +175,7 @@ export class ServerTunnel {
         settings: tunnelSettings,
         connectionWindow: tunnelConnectionWindow,
         extension: REASON_FRAME,
+        now: () => this.#reactor.now,
       },
     );
     this.session = session;
