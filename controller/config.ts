@@ -105,7 +105,7 @@ export function parseControllerConfig(args: ControllerArguments): ConfigResult {
     serverNames: [...new Set([...data['server-name'], ...localNames(data.address)])],
     certificateLifeSeconds: data['certificate-life'],
     minCertificateLifeSeconds: Math.min(60, data['certificate-life']),
-    logLevel: data['log-level'] as LogLevel,
+    logLevel: data['log-level'],
     logFormat: data['log-format'],
   };
   return { ok: true, config: Object.freeze(config) };
@@ -113,7 +113,7 @@ export function parseControllerConfig(args: ControllerArguments): ConfigResult {
 
 /** Host and port of `IP:PORT`, where port 0 means any free one. */
 export function splitAddress(text: string): { readonly ip: IpAddress; readonly port: number } | undefined {
-  const any = /:0$/.test(text);
+  const any = text.endsWith(':0');
   const parsed = parseHostPort(any ? text.replace(/:0$/, ':1') : text);
   const ip = parsed === undefined ? undefined : parseIpAddress(parsed.host);
   return parsed === undefined || ip === undefined ? undefined : { ip, port: any ? 0 : parsed.port };

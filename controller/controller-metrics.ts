@@ -84,7 +84,7 @@ export class ControllerMetrics {
 interface Scraped {
   readonly name: string;
   readonly help: string;
-  read(): number;
+  readonly read: () => number;
 }
 
 function scrapedGauge(registers: Registry[], { name, help, read }: Scraped): void {

@@ -70,7 +70,7 @@ export function trimObjectMeta(meta: z.output<typeof objectMetaSchema>, namespac
     labels: meta.labels,
     annotations: meta.annotations,
     creationTimestamp: meta.creationTimestamp ?? '',
-    deleting: meta.deletionTimestamp != null,
+    deleting: typeof meta.deletionTimestamp === 'string',
     ...(meta.generation === undefined ? {} : { generation: meta.generation }),
     ownerReferences: meta.ownerReferences,
   };

@@ -63,7 +63,7 @@ export function buildResources(objects: Iterable<TypedObject>): Resources {
       object,
     );
   }
-  for (const kind of Object.keys(maps) as KindName[]) sortInPlace(maps[kind] as Map<ObjectKey, unknown>);
+  for (const kind of Object.keys(maps) as KindName[]) sortInPlace(maps[kind]);
   return maps;
 }
 

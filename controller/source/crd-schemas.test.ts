@@ -42,7 +42,7 @@ describe('manifests/crds', () => {
     const faults: string[] = [];
     walk(schema, '', (node, path, isField) => {
       // What all objects have, and entries of lists and maps, need no description of their own.
-      if (isField && node.description === undefined && path !== '.metadata' && !/conditions$/.test(path)) {
+      if (isField && node.description === undefined && path !== '.metadata' && !path.endsWith('conditions')) {
         if (!/\.(source|operation)$/.test(path) || node.properties === undefined)
           faults.push(`${path}: no description`);
       }

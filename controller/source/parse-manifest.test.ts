@@ -45,7 +45,7 @@ describe('parseManifest()', () => {
     const text =
       'apiVersion: weft.dev/v1alpha1\nkind: AuthorizationPolicy\nmetadata: { name: a }\nspec: { targetRefs: [{ kind: Service, name: s }], rules: null }\n';
     const { objects } = parseManifest(text, 'a.yaml');
-    expect((objects[0]?.typed.object as { spec: unknown }).spec).toEqual({
+    expect(objects[0]?.typed.object).toHaveProperty('spec', {
       action: 'ALLOW',
       dryRun: false,
       targetRefs: [{ group: '', kind: 'Service', name: 's' }],

@@ -191,10 +191,6 @@ function report(
   });
 }
 
-export function isSameReference(a: ObjectReference, b: ObjectReference): boolean {
-  return a.kind === b.kind && a.namespace === b.namespace && a.name === b.name;
-}
-
 /** A key that is unique over all kinds. */
 export function referenceKey(reference: { kind: KindName; namespace: string; name: string }): string {
   return `${reference.kind}/${reference.namespace}/${reference.name}`;

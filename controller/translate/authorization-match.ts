@@ -48,10 +48,7 @@ type Parse<T> = (text: string) => T | string;
 /** Collects values kind by kind. */
 class MatchBuilder {
   readonly #context: MatchContext;
-  readonly #match: Record<string, readonly unknown[]> = { ...emptyMatch } as Record<
-    string,
-    readonly unknown[]
-  >;
+  readonly #match: Record<string, readonly unknown[]> = { ...emptyMatch };
   readonly #spoiled = new Set<keyof Match>();
   readonly #bad: BadValue[] = [];
 

@@ -3,6 +3,7 @@
 // ports, so that a node needs no rule of its own.
 
 import { parseIpAddress } from '../../mesh/model/ip-address.ts';
+import type { ServicePort } from '../../mesh/model/service.ts';
 import type { PortMapping, WorkloadUid } from '../../mesh/model/workload.ts';
 import type { EndpointSlice } from '../resources/core-kinds.ts';
 import { objectKey, type Resources } from '../resources/resources.ts';
@@ -44,18 +45,18 @@ export function joinEndpoint(service: ServiceDraft, workload: WorkloadDraft): vo
 
 /** A named port the endpoint does not have is left out: the endpoint then takes no connection to that port. */
 function portMappings(service: ServiceDraft, workload: WorkloadDraft): readonly PortMapping[] {
-  const mappings: PortMapping[] = [];
-  for (const port of service.service.ports) {
-    const targetName = service.namedTargets.get(port.servicePort);
-    const own = workload.namedPorts.get(workload.portNames === 'target' ? (targetName ?? '') : port.name);
-    // A WorkloadEntry without the port's name listens where the service says, or on the service's own port.
-    const fallback = workload.portNames === 'target' ? 0 : port.servicePort;
-    const targetPort =
-      (workload.portNames === 'target' && targetName === undefined ? undefined : own) ??
-      (port.targetPort || fallback);
-    if (targetPort !== 0) mappings.push({ servicePort: port.servicePort, targetPort });
+  return service.service.ports
+    .map((port) => ({ servicePort: port.servicePort, targetPort: targetPortOf(service, workload, port) }))
+    .filter(({ targetPort }) => targetPort !== 0);
+}
+
+function targetPortOf(service: ServiceDraft, workload: WorkloadDraft, port: ServicePort): number {
+  if (workload.portNames === 'service') {
+    // An endpoint without the port's name listens where the service says, or on the service's own port.
+    return workload.namedPorts.get(port.name) ?? (port.targetPort || port.servicePort);
   }
-  return mappings;
+  const name = service.namedTargets.get(port.servicePort);
+  return name === undefined ? port.targetPort : (workload.namedPorts.get(name) ?? 0);
 }
 
 /** Joins the endpoints of EndpointSlices whose Service has no selector; addresses of no pod become workloads. */
@@ -154,7 +155,7 @@ function slicePorts(slice: EndpointSlice, service: ServiceDraft): readonly PortM
     const own = slice.ports.find(
       (candidate) => (candidate.name ?? '') === port.name && (candidate.protocol ?? 'TCP') === 'TCP',
     );
-    if (own?.port != null) mappings.push({ servicePort: port.servicePort, targetPort: own.port });
+    if (typeof own?.port === 'number') mappings.push({ servicePort: port.servicePort, targetPort: own.port });
   }
   return mappings;
 }

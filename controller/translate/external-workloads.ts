@@ -1,7 +1,7 @@
 // Endpoints that are no pods: WorkloadEntries, and the endpoints written inside a ServiceEntry. An endpoint is part of
 // the mesh only if it says so itself; a namespace's label speaks for pods alone.
 
-import { type IpAddress, parseIpAddress } from '../../mesh/model/ip-address.ts';
+import { parseIpAddress } from '../../mesh/model/ip-address.ts';
 import type { Locality, WorkloadUid } from '../../mesh/model/workload.ts';
 import type { ObjectMeta } from '../resources/object-meta.ts';
 import type { EndpointSpec } from '../resources/own-kinds.ts';
@@ -74,7 +74,7 @@ export function externalWorkload(
       name: metadata.name,
       namespace: metadata.namespace,
       network: spec.network ?? '',
-      addresses: address === undefined ? [] : [address as IpAddress],
+      addresses: address === undefined ? [] : [address],
       hostname: address === undefined ? spec.address : '',
       trustDomain: context.trustDomain,
       serviceAccount: spec.serviceAccount ?? 'default',
