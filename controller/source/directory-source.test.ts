@@ -130,6 +130,29 @@ describe('DirectorySource', () => {
     expect(recorder.updates.map(({ nodes }) => nodes)).toEqual([[], ['a']]);
   });
 
+  it('goes on after its handler failed on a change, and lets start() fail with what the handler threw', async () => {
+    let failing = false;
+    const handler = {
+      onResources: (resources: Resources, problems: readonly Problem[]) => {
+        recorder.onResources(resources, problems);
+        if (failing) throw new Error('Handler failed');
+      },
+    };
+    await source.close();
+    source = new DirectorySource({ directory, clock: systemClock, logger }, handler);
+    await source.start();
+    failing = true;
+    const first = recorder.next(has('a'));
+    await write('a.yaml', node('a'));
+    await first;
+    const second = recorder.next(has('b'));
+    await write('a.yaml', node('b'));
+    expect((await second).problems).toEqual([]);
+    const another = new DirectorySource({ directory, clock: systemClock, logger }, handler);
+    await expect(another.start()).rejects.toThrow('Handler failed');
+    await another.close();
+  });
+
   it('says nothing after close()', async () => {
     await source.start();
     const calls = recorder.updates.length;

@@ -8,7 +8,7 @@ import type { Logger } from '../../mesh/runtime/logger.ts';
 import { buildResources, type Resources } from '../resources/resources.ts';
 import { SourceError } from './directory-error.ts';
 import { LastGoodFiles } from './last-good-files.ts';
-import { ManifestSet } from './manifest-set.ts';
+import { type Loaded, ManifestSet } from './manifest-set.ts';
 import type { Problem } from './problem.ts';
 
 export interface DirectorySourceOptions {
@@ -63,12 +63,10 @@ export class DirectorySource {
 
   /** Reads the directory, calls the handler, then watches. Rejects with SourceError if it cannot be read at all. */
   async start(): Promise<void> {
-    try {
-      const { resources, problems } = await this.#set.update();
-      this.#publish(resources, problems);
-    } catch (error) {
+    const { resources, problems } = await this.#set.update().catch((error: unknown) => {
       throw SourceError.unreadable(this.#directory, error);
-    }
+    });
+    this.#publish(resources, problems);
     if (this.#closed) return;
     this.#rewatch();
     // What changed between reading and watching.
@@ -110,17 +108,25 @@ export class DirectorySource {
   }
 
   async #update(): Promise<void> {
-    try {
-      const { resources, problems, changed } = await this.#set.update();
-      if (this.#closed) return;
-      const returned = this.#away;
-      if (returned) this.#logger.info({ directory: this.#directory }, 'manifest directory is back');
-      this.#away = false;
-      if (changed || returned) this.#publish(resources, problems);
-    } catch (error) {
+    const loaded = await this.#set.update().catch((error: unknown) => {
       if (!this.#closed) this.#reportAway(error);
+    });
+    if (this.#closed) return;
+    if (loaded !== undefined) this.#apply(loaded);
+    this.#rewatch();
+  }
+
+  #apply({ resources, problems, changed }: Loaded): void {
+    const returned = this.#away;
+    if (returned) this.#logger.info({ directory: this.#directory }, 'manifest directory is back');
+    this.#away = false;
+    if (!changed && !returned) return;
+    try {
+      this.#publish(resources, problems);
+    } catch (err) {
+      // A fault of ours, not of the manifests: what is in force stays, and the next change is tried again.
+      this.#logger.error({ err }, 'applying the manifests failed, keeping what is in force');
     }
-    if (!this.#closed) this.#rewatch();
   }
 
   #publish(resources: Resources, problems: readonly Problem[]): void {
