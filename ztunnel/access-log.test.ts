@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import type { Decision } from '../mesh/authz/policy-set.ts';
 import { makeService, makeWorkload } from '../mesh/model/fixture.ts';
+import { policyKey } from '../mesh/model/key.ts';
 import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
-import { denialReason, formatClosed, formatFailed, isLogged } from './access-log.ts';
+import { denialReason, formatAudit, formatClosed, formatFailed, isLogged } from './access-log.ts';
 import { makeConnectionInfo } from './connection-info.fixture.ts';
 
 const identity = (serviceAccount: string) =>
@@ -15,6 +17,19 @@ const info = makeConnectionInfo({
   destinationIdentity: identity('api'),
   mutualTls: true,
 });
+const denied: Decision = {
+  allowed: false,
+  reason: 'denied-by',
+  policy: policyKey('shop', 'only-web'),
+  rule: '0',
+  audits: [],
+};
+const unmatched: Decision = {
+  allowed: false,
+  reason: 'no-allow-matched',
+  policy: policyKey('shop', 'only-web'),
+  audits: [],
+};
 const text = { endedAt: 1_700_000_000_003, format: 'text' } as const;
 const head = '2023-11-14T22:13:20.003Z';
 
@@ -50,7 +65,7 @@ describe('formatClosed()', () => {
   });
 
   it('is an error with the policy and the flag when policy ended it', () => {
-    const error = denialReason('shop/only-web', '0');
+    const error = denialReason(denied);
     const line = formatClosed(info, { received: 0, sent: 0, flag: 'DENY', error }, text);
     expect(line).toContain('\terror\taccess\tconnection complete\t');
     expect(line).toMatch(
@@ -82,10 +97,23 @@ describe('formatClosed()', () => {
 
 describe('formatFailed()', () => {
   it('is a warning with addresses, direction and reason', () => {
-    expect(formatFailed(info, { flag: 'DENY', reason: denialReason('shop/none') }, text)).toBe(
+    expect(formatFailed(info, { flag: 'DENY', reason: denialReason(unmatched) }, text)).toBe(
       `${head}\twarn\taccess\tconnection failed\tsrc.addr=10.77.0.1:58862 dst.addr=10.77.0.2:15008 ` +
-        'direction="outbound" error="connection denied by policy shop/none" response_flags="DENY"\n',
+        'direction="outbound" error="connection denied: no allow policy matched (asked shop/only-web)" response_flags="DENY"\n',
     );
+  });
+});
+
+describe('formatAudit()', () => {
+  it('names every policy that matched and what a dry run would have done', () => {
+    const [policy, dryRun] = [policyKey('shop', 'watch'), policyKey('shop', 'dry')];
+    const audits = [
+      { policy, rule: 'admin' },
+      { policy: dryRun, rule: '', wouldDeny: true },
+    ];
+    const line = formatAudit(makeConnectionInfo(), audits, text);
+    expect(line).toContain('\tinfo\taccess\tpolicy audit\t');
+    expect(line).toMatch(/ policies="shop\/watch rule admin, shop\/dry \(would deny\)"\n$/);
   });
 });
 
@@ -97,6 +125,5 @@ describe('isLogged()', () => {
       false,
     ]);
     expect(isLogged('failures', true)).toBe(true);
-    expect(denialReason(undefined)).toBe('connection denied: no allow policy matched');
   });
 });

@@ -92,8 +92,10 @@ export class DnsUpstream {
       this.#exchanges.add(exchange);
       const timer = this.#options.clock.after(this.#options.timeoutMs, exchange.abort, { unref: true });
       try {
-        const send = protocol === 'udp' ? this.#sendUdp : this.#sendTcp;
-        stop = send.call(this, server, request, receive, exchange.abort);
+        stop =
+          protocol === 'udp'
+            ? this.#sendUdp(server, request, receive, exchange.abort)
+            : this.#sendTcp(server, request, receive, exchange.abort);
       } catch {
         exchange.abort();
       }

@@ -12,7 +12,7 @@ export function openMetricsServer(
 ): Promise<HttpEndpoint> {
   const scrape = {
     get: async () => {
-      const texts = await Promise.all(sources.map((source) => source()));
+      const texts = await Promise.all(sources.map(async (source) => source()));
       return { contentType: openMetricsContentType, body: `${texts.join('')}${openMetricsEnd}` };
     },
   };

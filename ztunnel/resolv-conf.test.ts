@@ -29,12 +29,12 @@ describe('nameserversOf()', () => {
   });
   afterEach(() => rmSync(etc, { recursive: true }));
 
-  it('prefers the file of the namespace, then the machine, then has none', async () => {
-    expect(await nameserversOf('/run/netns/web-1', { etc })).toEqual([]);
+  it('prefers the file of the namespace, then the machine, then has none', () => {
+    expect(nameserversOf('/run/netns/web-1', { etc })).toEqual([]);
     writeFileSync(join(etc, 'resolv.conf'), 'nameserver 10.0.0.1\n');
-    expect(await nameserversOf('/run/netns/web-1', { etc })).toEqual(['10.0.0.1']);
+    expect(nameserversOf('/run/netns/web-1', { etc })).toEqual(['10.0.0.1']);
     mkdirSync(join(etc, 'netns', 'web-1'), { recursive: true });
     writeFileSync(join(etc, 'netns', 'web-1', 'resolv.conf'), 'nameserver 10.0.0.2\n');
-    expect(await nameserversOf('/run/netns/web-1', { etc })).toEqual(['10.0.0.2']);
+    expect(nameserversOf('/run/netns/web-1', { etc })).toEqual(['10.0.0.2']);
   });
 });

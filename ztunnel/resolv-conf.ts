@@ -1,7 +1,7 @@
 // The nameservers of a resolv.conf (resolv.conf(5)); nothing else of it concerns the proxy, because search lists and
 // options are applied by the client.
 
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { type IpAddress, parseIpAddress } from '../mesh/model/ip-address.ts';
 
 /** As the C library: it looks at the first three only. */
@@ -24,15 +24,12 @@ export function parseNameservers(text: string): readonly IpAddress[] {
  * Nameservers of a named network namespace: `/etc/netns/<name>/resolv.conf` (ip-netns(8)), else the machine's own.
  * Empty if neither can be read.
  */
-export async function nameserversOf(
-  netnsPath: string,
-  options?: { readonly etc?: string },
-): Promise<readonly IpAddress[]> {
+export function nameserversOf(netnsPath: string, options?: { readonly etc?: string }): readonly IpAddress[] {
   const etc = options?.etc ?? '/etc';
   const name = netnsPath.slice(netnsPath.lastIndexOf('/') + 1);
   for (const path of [`${etc}/netns/${name}/resolv.conf`, `${etc}/resolv.conf`]) {
     try {
-      return parseNameservers(await readFile(path, 'utf8'));
+      return parseNameservers(readFileSync(path, 'utf8'));
     } catch {
       // The next one.
     }
