@@ -1,0 +1,134 @@
+// Weft itself, as a user would start it: one controller over a directory of manifests, one ztunnel a node with one data
+// worker (unless asked otherwise). Access log for failures only, since the other pairs write none; else the defaults.
+
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { command } from '../../e2e/lab/command.ts';
+import type { LabHost } from '../../e2e/lab/lab.ts';
+import type { LabProcess } from '../../e2e/lab/lab-process.ts';
+import { BenchError } from '../bench-error.ts';
+import type { Site } from '../site.ts';
+import { directTargets, type Peer, type RunningPeer, stopAll, withManyDescriptors } from './peer.ts';
+import { weftManifests } from './weft-manifests.ts';
+
+const project = join(import.meta.dirname, '../..');
+const controllerPort = 15012;
+const metricsPort = 15020;
+const readinessPort = 15021;
+const readyWithinMs = 30_000;
+
+export interface WeftOptions {
+  readonly workers: number;
+  /** Flags of node itself for the ztunnels, such as `--cpu-prof`. */
+  readonly nodeFlags: readonly string[];
+}
+
+export function weft(options: WeftOptions): Peer {
+  return {
+    name: 'weft',
+    title: options.workers === 1 ? 'Weft' : `Weft, ${options.workers} workers`,
+    descriptorsPerConnection: 1,
+    start: (site) => startWeft(site, options),
+  };
+}
+
+async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer> {
+  const config = join(site.lab.directory, 'config');
+  const state = join(site.lab.directory, 'state');
+  rmSync(state, { recursive: true, force: true });
+  mkdirSync(config, { recursive: true });
+  mkdirSync(state, { recursive: true, mode: 0o700 });
+  writeFileSync(join(config, 'bench.yaml'), weftManifests(site));
+  const address = `${site.lab.control.address.v4}:${controllerPort}`;
+  const argv = ['--config', config, '--state', state, '--address', address];
+  const controller = site.lab.spawn(site.lab.control, {
+    name: 'weft-controller',
+    argv: [process.execPath, join(project, 'controller/main.ts'), ...argv],
+  });
+  const from = controller.log.mark();
+  const started: LabProcess[] = [controller];
+  try {
+    await controller.waitForLine(/controller ready/i, { from, timeoutMs: readyWithinMs });
+    const settings = { address, state, options };
+    // The server's side first: the client's would otherwise meet a node that does not answer yet.
+    for (const node of [site.serverNode, site.clientNode]) started.push(startZtunnel(site, node, settings));
+    const [, server, client] = started as [LabProcess, LabProcess, LabProcess];
+    await Promise.all([untilReady(site.serverNode, server), untilReady(site.clientNode, client)]);
+    return {
+      targets: directTargets(site),
+      proxies: [client, server],
+      check: () => Promise.resolve(checkTunnelled(site.serverNode)),
+      stop: () => stopAll(started),
+    };
+  } catch (error) {
+    await stopAll(started);
+    throw error;
+  }
+}
+
+interface ZtunnelSettings {
+  readonly address: string;
+  readonly state: string;
+  readonly options: WeftOptions;
+}
+
+function startZtunnel(site: Site, node: LabHost, { address, state, options }: ZtunnelSettings): LabProcess {
+  const token = join(site.lab.directory, `${node.name}.token`);
+  const create = ['token', 'create', '--node', node.name, '--state', state];
+  writeFileSync(token, command([process.execPath, join(project, 'cli/main.ts'), ...create]), { mode: 0o600 });
+  const argv = ['--node', node.name, '--controller', address, '--token-file', token];
+  argv.push(
+    '--root-cert',
+    join(state, 'root-cert.pem'),
+    '--pin-dir',
+    'none',
+    '--workers',
+    `${options.workers}`,
+  );
+  const program = [process.execPath, ...options.nodeFlags, join(project, 'ztunnel/main.ts'), ...argv];
+  return site.lab.spawn(node, { name: `weft-${node.name}`, argv: [...withManyDescriptors, ...program] });
+}
+
+async function untilReady(node: LabHost, ztunnel: LabProcess): Promise<void> {
+  const deadline = performance.now() + readyWithinMs;
+  let answer = 'nothing';
+  while (performance.now() < deadline) {
+    if (ztunnel.ended.aborted) throw ztunnel.ended.reason;
+    try {
+      answer = get(node, readinessPort, '/healthz/ready');
+      if (answer.startsWith('HTTP/1.1 200')) return;
+    } catch (error) {
+      answer = (error as Error).message;
+    }
+    await delay(100);
+  }
+  throw new BenchError(
+    'peer',
+    `The ztunnel of ${node.name} was not ready after ${readyWithinMs} ms: ${answer}`,
+  );
+}
+
+/** What passed must have come through mutual TLS: a pod that is not captured would show the speed of no mesh. */
+function checkTunnelled(node: LabHost): void {
+  const opened = get(node, metricsPort, '/metrics')
+    .split('\n')
+    .filter((line) => line.startsWith('istio_tcp_connections_opened_total{'));
+  const tunnelled = opened.some(
+    (line) =>
+      line.includes('reporter="destination"') && line.includes('connection_security_policy="mutual_tls"'),
+  );
+  const plain = opened.some((line) => !line.includes('connection_security_policy="mutual_tls"'));
+  if (tunnelled && !plain) return;
+  throw new BenchError('peer', `Not all connections came through mutual TLS, see:\n${opened.join('\n')}`);
+}
+
+/** One HTTP GET from inside a node's namespace; the whole answer. */
+function get(node: LabHost, port: number, path: string): string {
+  const script = `
+    const socket = require('node:net').connect(${port}, '127.0.0.1', () => socket.end('GET ${path} HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n'));
+    socket.setTimeout(5000, () => socket.destroy(new Error('timeout')));
+    socket.on('error', (error) => { console.error(error.message); process.exit(1); });
+    socket.pipe(process.stdout);`;
+  return command(['nsenter', `--net=${node.netnsPath}`, process.execPath, '-e', script]);
+}

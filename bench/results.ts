@@ -1,0 +1,81 @@
+// A results file: what was measured in each round, and what is quoted from it. Ratios are taken within each round,
+// where the peers ran one right after the other, and then the median: a machine that is slower for a minute is slower
+// for all of them.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { BenchError } from './bench-error.ts';
+import type { Machine } from './machine.ts';
+import type { Effort } from './measurements.ts';
+import { type Figures, type MetricName, metricNames } from './metrics.ts';
+import type { PeerName } from './peers/peer.ts';
+
+export type Round = Partial<Record<PeerName, Figures>>;
+
+export interface Results {
+  readonly date: string;
+  readonly machine: Machine;
+  readonly effort: Effort;
+  /** Titles of the peers that were measured, in order. */
+  readonly peers: Partial<Record<PeerName, string>>;
+  readonly rounds: readonly Round[];
+}
+
+/** Every round's figure; empty when it was not measured. */
+export function valuesOf(results: Results, peer: PeerName, metric: MetricName): number[] {
+  return results.rounds.map((round) => round[peer]?.[metric]).filter((value) => value !== undefined);
+}
+
+/** Undefined when it was not measured. */
+export function medianOf(results: Results, peer: PeerName, metric: MetricName): number | undefined {
+  return median(valuesOf(results, peer, metric));
+}
+
+/** The median over the rounds of `peer` divided by `base`; undefined when no round has both. */
+export function ratioOf(
+  results: Results,
+  metric: MetricName,
+  { peer, base }: { readonly peer: PeerName; readonly base: PeerName },
+): number | undefined {
+  const ratios = results.rounds.flatMap((round) => {
+    const [value, divisor] = [round[peer]?.[metric], round[base]?.[metric]];
+    return value === undefined || divisor === undefined || divisor === 0 ? [] : [value / divisor];
+  });
+  return median(ratios);
+}
+
+/** Undefined for no values; the mean of the two in the middle for an even number. */
+export function median(values: readonly number[]): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)];
+  const lower = sorted[Math.floor((sorted.length - 1) / 2)];
+  return upper === undefined || lower === undefined ? undefined : (upper + lower) / 2;
+}
+
+/** Writes the file with the figures rounded to what they can mean. */
+export function writeResults(file: string, results: Results): void {
+  mkdirSync(dirname(file), { recursive: true });
+  const round = (_key: string, value: unknown): unknown =>
+    typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value;
+  writeFileSync(file, `${JSON.stringify(results, round, 2)}\n`);
+}
+
+/** Throws BenchError `results` when the file is not one of ours. */
+export function readResults(file: string): Results {
+  let results: Partial<Results>;
+  try {
+    results = JSON.parse(readFileSync(file, 'utf8')) as Partial<Results>;
+  } catch (error) {
+    throw new BenchError('results', `Could not read results file "${file}": ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  if (Array.isArray(results.rounds) && results.peers !== undefined) return results as Results;
+  throw new BenchError('results', `File "${file}" holds no benchmark results`);
+}
+
+/** The metrics that at least one peer has, in the order of the table of metrics. */
+export function measuredMetrics(results: Results): MetricName[] {
+  const peers = Object.keys(results.peers) as PeerName[];
+  return metricNames.filter((metric) => peers.some((peer) => valuesOf(results, peer, metric).length > 0));
+}

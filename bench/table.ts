@@ -1,0 +1,65 @@
+// Results as a table: for the terminal as columns, for the docs as Markdown between two marker comments.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { BenchError } from './bench-error.ts';
+import { type MetricName, metrics } from './metrics.ts';
+import type { PeerName } from './peers/peer.ts';
+import { measuredMetrics, medianOf, ratioOf, type Results } from './results.ts';
+
+const begin = '<!-- bench table begin: written by npm run bench -- --write-docs -->';
+const end = '<!-- bench table end -->';
+
+/** Rows of cells, the first one the head. */
+export function tableRows(results: Results): string[][] {
+  const peers = Object.keys(results.peers) as PeerName[];
+  const bases = (['nginx', 'none'] as const).filter((base) => peers.includes('weft') && peers.includes(base));
+  const ratioHead = bases.map((base) => `Weft / ${base === 'none' ? 'no mesh' : base}`);
+  const head = ['', ...peers.map((peer) => results.peers[peer] ?? peer), ...ratioHead];
+  const rows = measuredMetrics(results).map((metric) => [
+    `${metrics[metric].title}, ${metrics[metric].unit}`,
+    ...peers.map((peer) => cell(results, peer, metric)),
+    ...bases.map((base) => ratioOf(results, metric, { peer: 'weft', base })?.toFixed(2) ?? '–'),
+  ]);
+  return [head, ...rows];
+}
+
+function cell(results: Results, peer: PeerName, metric: MetricName): string {
+  // Without a mesh there is no proxy whose time could be counted.
+  if (peer === 'none' && metrics[metric].title.includes('CPU')) return '–';
+  const value = medianOf(results, peer, metric);
+  const { digits } = metrics[metric];
+  if (value === undefined) return '–';
+  return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+export function textTable(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const pad = (text: string, column: number): string =>
+    column === 0 ? text.padEnd(widths[column] ?? 0) : text.padStart(widths[column] ?? 0);
+  return rows.map((row) => row.map(pad).join('  ')).join('\n');
+}
+
+export function markdownTable(rows: readonly (readonly string[])[]): string {
+  const [head = [], ...body] = rows;
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  const rule = `|${head.map((_, column) => (column === 0 ? '---' : '---:')).join('|')}|`;
+  return [line(head), rule, ...body.map(line)].join('\n');
+}
+
+/** One sentence that says what the table was taken from. */
+export function provenance({ date, machine, rounds, effort }: Results): string {
+  const { cpu, cores, kernel, node, openssl, nginx, haproxy, commit } = machine;
+  return (
+    `Taken ${date.slice(0, 10)} at commit ${commit}: median of ${rounds.length} rounds of ${effort.seconds} s windows, ` +
+    `${cores} cores of ${cpu}, Linux ${kernel}, Node ${node} (OpenSSL ${openssl}), nginx ${nginx}, HAProxy ${haproxy}.`
+  );
+}
+
+/** Replaces what stands between the markers. Throws BenchError `results` when the file has none. */
+export function writeDocsTable(file: string, results: Results): void {
+  const text = readFileSync(file, 'utf8');
+  const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+  if (from < 0 || to < from) throw new BenchError('results', `Found no table markers in "${file}"`);
+  const table = `${begin}\n${provenance(results)}\n\n${markdownTable(tableRows(results))}\n`;
+  writeFileSync(file, `${text.slice(0, from)}${table}${text.slice(to)}`);
+}
