@@ -10,7 +10,7 @@ import { addTokenCreate } from './commands/token-create.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
 import { addZtunnel } from './commands/ztunnel.ts';
-import { version } from './version.ts';
+import { version } from '../mesh/runtime/version.ts';
 
 export interface CliOutput {
   out(text: string): void;

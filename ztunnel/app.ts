@@ -2,12 +2,12 @@
 // fed, pages served. The only file that wires concrete parts. Order: bind, load, connect, capture; nothing is captured
 // before the first complete configuration arrived.
 
-import { readFileSync } from 'node:fs';
-import { writeSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
+import { FlowMaps } from '../bpf/flow-maps.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
-import type { Logger } from '../mesh/runtime/logger.ts';
+import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
 import { Store } from '../mesh/state/store.ts';
 import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
@@ -15,7 +15,11 @@ import { XdsClient } from '../mesh/xds/client.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { DataWorker } from './data-worker.ts';
 import { NodePages } from './node-pages.ts';
+import { NodeMetrics } from './node-metrics.ts';
+import { PodDns } from './pod-dns.ts';
 import { PodManager } from './pod-manager.ts';
+import { Readiness } from './readiness.ts';
+import { version } from '../mesh/runtime/version.ts';
 import type { DataPlaneSettings } from './worker-messages.ts';
 
 export class Ztunnel {
@@ -31,7 +35,12 @@ export class Ztunnel {
   #signer: GrpcSigner | undefined;
   #xds: XdsClient | undefined;
   #pods: PodManager | undefined;
+  #dns: PodDns | undefined;
   #pages: NodePages | undefined;
+  #metrics = new NodeMetrics({ version: version() });
+  #readiness = new Readiness();
+  #configured = this.#readiness.task('configuration from the controller');
+  #settled = this.#readiness.task('pods of this node');
   #synced = false;
 
   constructor(config: ZtunnelConfig, logger: Logger) {
@@ -62,18 +71,30 @@ export class Ztunnel {
       snapshot: () => this.#store.snapshot(),
       workers: this.#workers,
       certificates: this.#certificates,
-      redirect: this.#redirect,
+      version: version(),
+      metrics: this.#metrics,
+      readiness: this.#readiness,
       pods: () => this.#pods?.states() ?? [],
-      pending: () => this.#pendingTasks(),
       quit: () => process.kill(process.pid, 'SIGTERM'),
     });
     await this.#pages.open();
+    this.#dns = new PodDns({
+      snapshot: () => this.#store.snapshot(),
+      flowMaps: new FlowMaps(this.#redirect.fds),
+      clock: systemClock,
+      metrics: this.#metrics,
+      logger: this.#child('dns'),
+    });
     this.#pods = new PodManager({
       node: config.node,
       redirect: this.#redirect,
       certificates: this.#certificates,
       workers: this.#workers,
-      dns: this.#pages.dns,
+      dns: this.#dns,
+      metrics: this.#metrics,
+      onSettled: () => {
+        if (this.#synced) this.#settled();
+      },
       clock: systemClock,
       logger: this.#child('pods'),
     });
@@ -88,6 +109,7 @@ export class Ztunnel {
     if (options.drain) await this.#drain();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     await this.#pages?.close();
+    this.#dns?.close();
     this.#certificates?.close();
     this.#signer?.close();
     this.#redirect?.close({ keepPins: this.#config['pin-dir'] !== 'none' });
@@ -120,11 +142,16 @@ export class Ztunnel {
         mode: 'wildcard',
         clock: systemClock,
         logger: log,
+        metrics: {
+          message: (url, bytes) => this.#metrics.xdsMessage(url, bytes),
+          terminated: (reason) => this.#metrics.xdsTerminated(reason),
+        },
       },
       {
         onDelta: (delta) => this.#store.apply(delta),
         onSynced: () => {
           this.#synced = true;
+          this.#configured();
           this.#pods?.reconcile(this.#store.snapshot());
           this.#logger.info('configuration complete');
         },
@@ -161,13 +188,6 @@ export class Ztunnel {
     };
   }
 
-  #pendingTasks(): string[] {
-    const tasks = this.#synced ? [] : ['configuration from the controller'];
-    for (const { name, state } of this.#pods?.states() ?? [])
-      if (state === 'pending') tasks.push(`pod ${name}`);
-    return tasks;
-  }
-
   async #drain(): Promise<void> {
     const limit = Promise.withResolvers<void>();
     const timer = systemClock.after(this.#config['drain-timeout-ms'], () => limit.resolve());
@@ -186,7 +206,7 @@ export class Ztunnel {
   }
 
   #child(component: string): Logger {
-    return this.#logger.child({ part: component });
+    return createLogger({ component, format: this.#config['log-format'], destination: 1 });
   }
 }
 

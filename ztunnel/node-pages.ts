@@ -1,98 +1,100 @@
-// temporary: replaced when the admin servers land
-import http from 'node:http';
-import { readFileSync } from 'node:fs';
-import { FlowMaps } from '../bpf/flow-maps.ts';
-import type { Redirect } from '../bpf/redirect.ts';
-import type { Logger } from '../mesh/runtime/logger.ts';
-import { systemClock } from '../mesh/runtime/clock.ts';
+// The three HTTP ports of the node tunnel: admin on loopback, metrics and readiness on the node. Only puts together
+// what others know; owns the listeners.
+
 import type { Snapshot } from '../mesh/state/snapshot.ts';
+import type { HttpEndpoint } from '../mesh/telemetry/http-endpoint.ts';
+import { isLogLevel, type Logger, logLevel, setLogLevel } from '../mesh/runtime/logger.ts';
 import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
-import type { ZtunnelConfig } from './config.ts';
-import type { DataWorker } from './data-worker.ts';
+import { type AdminSources, openAdminServer } from './admin.ts';
 import { configDump } from './config-dump.ts';
-import { DnsProxy } from './dns-proxy.ts';
-import type { PodDns, PodState } from './pod-manager.ts';
-import { parseNameservers } from './resolv-conf.ts';
+import type { ZtunnelConfig } from './config.ts';
+import type { ConnectionSummary } from './connection-table.ts';
+import type { DataWorker } from './data-worker.ts';
 import { ConnectionMetrics, renderMetrics } from './metrics.ts';
+import { openMetricsServer } from './metrics-server.ts';
+import type { NodeMetrics } from './node-metrics.ts';
+import type { PodState } from './pod-manager.ts';
+import { openReadinessServer, type Readiness } from './readiness.ts';
+
+export interface NodePagesOptions {
+  readonly config: ZtunnelConfig;
+  readonly version: string;
+  readonly logger: Logger;
+  readonly snapshot: () => Snapshot;
+  readonly workers: readonly DataWorker[];
+  readonly certificates: CertificateManager;
+  readonly metrics: NodeMetrics;
+  readonly pods: () => readonly PodState[];
+  readonly readiness: Readiness;
+  readonly quit: () => void;
+}
+
+/** Metrics and readiness are for scrapers and probes outside the node's processes. */
+const anyAddress = '0.0.0.0';
 
 export class NodePages {
-  readonly dns: PodDns;
-  #proxy: DnsProxy;
-  #options: any;
-  #servers: http.Server[] = [];
-  constructor(options: {
-    config: ZtunnelConfig;
-    logger: Logger;
-    snapshot: () => Snapshot;
-    workers: readonly DataWorker[];
-    certificates: CertificateManager;
-    redirect: Redirect;
-    pods: () => readonly PodState[];
-    pending: () => string[];
-    quit: () => void;
-  }) {
+  #options: NodePagesOptions;
+  #endpoints: HttpEndpoint[] = [];
+
+  constructor(options: NodePagesOptions) {
     this.#options = options;
-    const flowMaps = new FlowMaps(options.redirect.fds);
-    const none = () => {};
-    this.#proxy = new DnsProxy({
-      snapshot: options.snapshot,
-      clock: systemClock,
-      exempt: (fd) => flowMaps.exempt(fd),
-      metrics: { request: none, upstreamRequest: none, upstreamFailure: none, upstreamDuration: none },
-      onError: (pod, error) => options.logger.warn({ pod: pod.name, err: error }, 'dns'),
-    });
-    this.dns = {
-      addPod: (pod) => {
-        let text = '';
-        for (const path of [`/etc/netns/${pod.netns.split('/').pop()}/resolv.conf`, '/etc/resolv.conf']) {
-          try {
-            text = readFileSync(path, 'utf8');
-            break;
-          } catch {}
-        }
-        this.#proxy.addPod({ pod, nameservers: parseNameservers(text) });
-      },
-      removePod: (uid) => this.#proxy.removePod(uid),
-    };
   }
+
+  /** Binds all three ports, or none. @throws when one is taken */
   async open(): Promise<void> {
-    const listen = (port: number, host: string, handler: http.RequestListener) =>
-      new Promise<void>((resolve) => {
-        const s = http.createServer(handler);
-        this.#servers.push(s);
-        s.listen(port, host, resolve);
-      });
-    await listen(15021, '0.0.0.0', (_req, res) => {
-      const p = this.#options.pending();
-      res.statusCode = p.length === 0 ? 200 : 500;
-      res.end(p.length === 0 ? 'ready' : p.join('\n'));
+    const { config, logger, metrics, workers, readiness } = this.#options;
+    const onError = (error: Error): void => logger.warn({ err: error }, 'a page failed');
+    const connectionMetrics = async (): Promise<string> =>
+      renderMetrics(ConnectionMetrics.merge(await Promise.all(workers.map((worker) => worker.metrics()))));
+    const sources = [connectionMetrics, () => metrics.render()];
+    const at = (port: 'metrics-port' | 'readiness-port') => ({
+      address: anyAddress,
+      port: config[port],
+      onError,
     });
-    await listen(15020, '0.0.0.0', async (_req, res) => {
-      const m = await Promise.all(this.#options.workers.map((w: DataWorker) => w.metrics()));
-      res.end(renderMetrics(ConnectionMetrics.merge(m)));
-    });
-    await listen(15000, '127.0.0.1', async (_req, res) => {
-      res.end(
-        JSON.stringify(
-          configDump({
-            version: '0.1.0',
-            config: this.#options.config,
-            snapshot: this.#options.snapshot(),
-            certificates: this.#options.certificates.state(),
-            pods: this.#options.pods(),
-            connections: (
-              await Promise.all(this.#options.workers.map((w: DataWorker) => w.connections()))
-            ).flat() as any,
-          }),
-        ),
+    try {
+      this.#endpoints.push(
+        await openAdminServer(this.#adminSources(), { port: config['admin-port'], onError }),
       );
-    });
-  }
-  async close(): Promise<void> {
-    for (const s of this.#servers) {
-      s.closeAllConnections();
-      s.close();
+      this.#endpoints.push(await openMetricsServer(sources, at('metrics-port')));
+      this.#endpoints.push(await openReadinessServer(readiness, at('readiness-port')));
+    } catch (error) {
+      await this.close();
+      throw error;
     }
-    this.#proxy.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#endpoints.splice(0).map((endpoint) => endpoint.close()));
+  }
+
+  async #connections(): Promise<readonly ConnectionSummary[]> {
+    return (await Promise.all(this.#options.workers.map((worker) => worker.connections()))).flat();
+  }
+
+  #adminSources(): AdminSources {
+    const { config, version, certificates, snapshot, pods, quit } = this.#options;
+    const initialLevel = logLevel();
+    return {
+      configDump: async () =>
+        configDump({
+          version,
+          config,
+          snapshot: snapshot(),
+          certificates: certificates.state(),
+          pods: pods(),
+          connections: await this.#connections(),
+        }),
+      certificates: async () => certificates.state(),
+      connections: () => this.#connections(),
+      logLevel,
+      setLogLevel: (level) => {
+        if (!isLogLevel(level)) return false;
+        setLogLevel(level);
+        return true;
+      },
+      resetLogLevel: () => setLogLevel(initialLevel),
+      quit,
+    };
   }
 }

@@ -12,13 +12,15 @@ import type { Logger } from '../mesh/runtime/logger.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import type { DataWorker } from './data-worker.ts';
+import type { PodDns } from './pod-dns.ts';
 import { closePodListeners, openPodListeners } from './pod-listeners.ts';
 import { ports } from './ports.ts';
 
-export interface PodDns {
-  /** Answers DNS for the pod from now on. @throws when its sockets can not be made. */
-  addPod(pod: NodePod): void;
-  removePod(uid: WorkloadUid): void;
+/** What the metrics are told. */
+export interface PodMetrics {
+  podStarted(): void;
+  podStopped(): void;
+  podsPending(count: number): void;
 }
 
 export interface PodManagerOptions {
@@ -27,6 +29,9 @@ export interface PodManagerOptions {
   readonly certificates: CertificateManager;
   readonly workers: readonly DataWorker[];
   readonly dns: PodDns;
+  readonly metrics: PodMetrics;
+  /** No pod waits for its first capture any more; may come again. */
+  readonly onSettled: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -76,6 +81,7 @@ export class PodManager {
     }
     for (const pod of wanted.values()) if (!this.#entries.has(pod.uid)) this.#enter(pod);
     this.#endInherited(wanted);
+    this.#settle();
   }
 
   states(): PodState[] {
@@ -109,7 +115,7 @@ export class PodManager {
   }
 
   #capture(entry: Entry): void {
-    const { redirect, dns, workers, logger } = this.#options;
+    const { redirect, dns, workers, logger, metrics } = this.#options;
     const { pod } = entry;
     entry.retry?.cancel();
     const sets = this.#attempt(entry, () => openPodListeners(pod, workers.length));
@@ -137,6 +143,8 @@ export class PodManager {
     entry.state = 'captured';
     entry.reason = undefined;
     entry.backoff.reset();
+    metrics.podStarted();
+    this.#settle();
     logger.info({ pod: `${pod.namespace}/${pod.name}`, netns: pod.netns }, 'Pod captured');
   }
 
@@ -154,12 +162,13 @@ export class PodManager {
         'Pod is not captured',
       );
       entry.retry = this.#options.clock.after(delayMs, () => this.#capture(entry));
+      this.#settle();
       return undefined;
     }
   }
 
   #leave(entry: Entry, how: 'drain' | 'now'): void {
-    const { redirect, dns, workers, certificates, logger } = this.#options;
+    const { redirect, dns, workers, certificates, logger, metrics } = this.#options;
     const { pod } = entry;
     this.#entries.delete(pod.uid);
     entry.retry?.cancel();
@@ -167,9 +176,20 @@ export class PodManager {
       redirect.detach(pod.uid);
       dns.removePod(pod.uid);
       for (const worker of workers) worker.post({ kind: 'pod-removed', uid: pod.uid, how });
+      metrics.podStopped();
       logger.info({ pod: `${pod.namespace}/${pod.name}`, how }, 'Pod released');
     }
     certificates.release(identityOf(pod));
+  }
+
+  #settle(): void {
+    const pending = [...this.#entries.values()].filter(({ state }) => state === 'pending').length;
+    this.#options.metrics.podsPending(this.#entries.size - this.#captured());
+    if (pending === 0) this.#options.onSettled();
+  }
+
+  #captured(): number {
+    return [...this.#entries.values()].filter(({ state }) => state === 'captured').length;
   }
 
   /** Pods that an earlier process captured and that are no longer to be. */
