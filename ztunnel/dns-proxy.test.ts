@@ -22,7 +22,7 @@ import {
   startNameserver,
 } from './dns-proxy.fixture.ts';
 import { socketsIn } from './dns-sockets.ts';
-import { frameDns } from './dns-tcp.ts';
+import { DnsFrameReader, frameDns } from './dns-tcp.ts';
 
 const pod: NodePod = {
   uid: 'client' as WorkloadUid,
@@ -204,6 +204,37 @@ describe('DnsProxy', () => {
     const reply = new Promise<Buffer>((resolve) => socket.once('data', resolve));
     for (const byte of frameDns(makeQuery('api'))) socket.write(Buffer.of(byte));
     expect(addressesIn((await reply).subarray(2))).toEqual(['10.96.0.1']);
+    socket.destroy();
+  });
+
+  it('makes no more replies than a slow client reads, and loses none', async () => {
+    let made = 0;
+    const snapshot = () => {
+      made++;
+      return store.snapshot();
+    };
+    const { v4 } = start({ snapshot });
+    const count = 5_000;
+    const socket = net.connect(v4.port, v4.address);
+    socket.pause();
+    const packet = frameDns(makeQuery('many.example.com'));
+    socket.write(Buffer.concat(Array.from({ length: count }, () => packet)));
+    let last = -1;
+    await vi.waitFor(() => {
+      const stalled = made > 0 && made === last;
+      last = made;
+      expect(stalled).toBe(true);
+    });
+    expect(made).toBeLessThan(count);
+    let replies = 0;
+    const all = new Promise<void>((resolve) => {
+      const reader = new DnsFrameReader(() => {
+        if (++replies === count) resolve();
+      });
+      socket.on('data', (chunk: Buffer) => reader.push(chunk));
+    });
+    socket.resume();
+    await all;
     socket.destroy();
   });
 

@@ -169,26 +169,37 @@ class PodServer {
   }
 
   #serveConnection(connection: net.Socket): void {
+    // What one chunk held beyond the bounds waits here; nothing is read meanwhile. A client that does not read its
+    // replies gets no further ones made.
+    const waiting: Buffer[] = [];
     let pending = 0;
     let ended = false;
-    const settle = (): void => {
-      if (ended && pending === 0) connection.end();
-      else if (pending < maxPipelined) connection.resume();
+    const pump = (): void => {
+      while (pending < maxPipelined && !connection.writableNeedDrain) {
+        const packet = waiting.shift();
+        if (packet === undefined) break;
+        pending++;
+        void this.#answer(packet, 'tcp').then((response) => {
+          pending--;
+          if (response !== undefined && connection.writable) connection.write(frameDns(response));
+          pump();
+        });
+      }
+      if (waiting.length > 0) connection.pause();
+      else if (ended && pending === 0) connection.end();
+      else connection.resume();
     };
-    const reader = new DnsFrameReader((packet) => {
-      if (++pending >= maxPipelined) connection.pause();
-      void this.#answer(packet, 'tcp').then((response) => {
-        pending--;
-        if (response !== undefined && connection.writable) connection.write(frameDns(response));
-        settle();
-      });
-    });
+    const reader = new DnsFrameReader((packet) => void waiting.push(packet));
     this.#connections.add(connection);
     connection.setTimeout(tcpIdleMs, () => connection.destroy());
-    connection.on('data', (chunk: Buffer) => reader.push(chunk));
+    connection.on('data', (chunk: Buffer) => {
+      reader.push(chunk);
+      pump();
+    });
+    connection.on('drain', pump);
     connection.on('end', () => {
       ended = true;
-      settle();
+      pump();
     });
     connection.on('error', () => connection.destroy());
     connection.on('close', () => this.#connections.delete(connection));
