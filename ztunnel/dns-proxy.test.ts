@@ -59,9 +59,19 @@ function start(options: Partial<DnsProxyOptions> = {}, nameservers: IpAddress[] 
     upstream: { port: nameserver.port, timeoutMs: 200 },
     ...options,
   });
-  const [v4, v6] = proxy.addPod({ pod, nameservers });
+  const [v4, v6] = listen(nameservers);
   if (v4 === undefined || v6 === undefined) throw new Error('Not listening');
   return { v4, v6 };
+}
+
+/** A free UDP port may be taken for TCP by somebody else on the machine: then another one. */
+function listen(nameservers: IpAddress[], attempts = 10): ReturnType<DnsProxy['addPod']> {
+  try {
+    return proxy.addPod({ pod, nameservers });
+  } catch (error) {
+    if (attempts === 1) throw error;
+    return listen(nameservers, attempts - 1);
+  }
 }
 
 const rcode = (reply: Buffer) => reply.readUInt16BE(2) & 15;
@@ -264,7 +274,7 @@ describe('DnsProxy', () => {
     asking.write(frameDns(makeQuery('example.org')));
     await held;
     const closed = new Promise((resolve) => asking.once('close', resolve));
-    proxy.addPod({ pod, nameservers: [] });
+    listen([]);
     await closed;
     proxy.removePod(pod.uid);
     proxy.removePod(pod.uid);
