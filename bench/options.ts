@@ -14,7 +14,7 @@ export interface BenchOptions {
   readonly only: readonly MeasurementName[];
   readonly peers: readonly PeerName[];
   readonly effort: Effort;
-  /** Where the results go; undefined for bench/results/DATE.json. */
+  /** Where the results go; undefined for bench/results/DATE.json, empty for nowhere. */
   readonly json: string | undefined;
   readonly compare: string | undefined;
   readonly writeDocs: boolean;
@@ -31,7 +31,7 @@ Needs root, about 12 minutes and a machine that does nothing else.
   --seconds N        length of each measured window (default 4)
   --only LIST        of ${measurementNames.join(', ')}
   --peers LIST       of ${peerNames.join(', ')}
-  --json FILE        where the results go (default bench/results/DATE.json; quick runs write none)
+  --json FILE        where the results go (default bench/results/DATE.json; partial runs write none)
   --compare FILE     afterwards say what moved by more than the noise since that results file
   --write-docs       rewrite the table of docs/PERFORMANCE.md
   --soak             Weft only: 200,000 connections, memory and descriptors must stay flat
@@ -70,6 +70,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     },
   });
   const { quick } = values;
+  const partial = quick || values.only !== undefined || values.peers !== undefined;
   return {
     help: values.help,
     clean: values.clean,
@@ -82,7 +83,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
       rampSeconds: quick ? 0.5 : 1,
       idleConnections: quick ? 2000 : 10_000,
     },
-    json: values.json ?? (quick ? '' : undefined),
+    json: values.json ?? (partial ? '' : undefined),
     compare: values.compare,
     writeDocs: values['write-docs'],
     weft: {

@@ -143,17 +143,8 @@ function rejectAtEnd(proxy: LabProcess, probe: LabProcess): Promise<never> {
 async function warmUp(site: Site, { targets }: RunningPeer): Promise<void> {
   await site.run('connect', [...dialArguments(targets.echo), '--seconds', '1', '--threads', '2']);
   await site.run('round-trip', [...dialArguments(targets.echo), '--seconds', '0.5', '--ramp', '0']);
-  await site.run('bulk', [
-    ...dialArguments(targets.sink),
-    '--seconds',
-    '1',
-    '--ramp',
-    '0',
-    '--streams',
-    '2',
-    '--counter',
-    site.counterFile,
-  ]);
+  const window = ['--seconds', '1', '--ramp', '0', '--streams', '2', '--counter', site.counterFile];
+  await site.run('bulk', [...dialArguments(targets.sink), ...window]);
 }
 
 function peerNamed(name: PeerName, options: WeftOptions): Peer {

@@ -49,7 +49,7 @@ async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer>
   const from = controller.log.mark();
   const started: LabProcess[] = [controller];
   try {
-    await controller.waitForLine(/controller ready/i, { from, timeoutMs: readyWithinMs });
+    await controller.waitForLine(/controller (is )?ready/i, { from, timeoutMs: readyWithinMs });
     const settings = { address, state, options };
     // The server's side first: the client's would otherwise meet a node that does not answer yet.
     for (const node of [site.serverNode, site.clientNode]) started.push(startZtunnel(site, node, settings));
@@ -126,7 +126,7 @@ function checkTunnelled(node: LabHost): void {
 /** One HTTP GET from inside a node's namespace; the whole answer. */
 function get(node: LabHost, port: number, path: string): string {
   const script = `
-    const socket = require('node:net').connect(${port}, '127.0.0.1', () => socket.end('GET ${path} HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n'));
+    const socket = require('node:net').connect(${port}, '127.0.0.1', () => socket.write('GET ${path} HTTP/1.1\\r\\nHost: node\\r\\nConnection: close\\r\\n\\r\\n'));
     socket.setTimeout(5000, () => socket.destroy(new Error('timeout')));
     socket.on('error', (error) => { console.error(error.message); process.exit(1); });
     socket.pipe(process.stdout);`;
