@@ -12,7 +12,7 @@ import {
   sequence,
   time,
   unsignedInteger,
-} from './der.ts';
+} from '../../mesh/tls/der.ts';
 
 export interface LeafIssuer {
   /** Ready-made DER of the issuer's subject Name. */

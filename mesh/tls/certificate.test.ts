@@ -1,3 +1,5 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ManualClock } from '../runtime/clock.ts';
@@ -5,6 +7,9 @@ import { certificatePem, parseCertificate, parseCertificates } from './certifica
 import { CertificateError } from './certificate-error.ts';
 import { createCsr } from './csr.ts';
 import { TestCa } from './testing/test-ca.ts';
+import { x509 } from './x509.ts';
+
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
 
 const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'api' };
 const uri = 'spiffe://cluster.local/ns/shop/sa/api';
@@ -47,6 +52,62 @@ describe('parseCertificate()', () => {
 
   it('knows a CA, and certificates without names', () => {
     expect(parseCertificate(ca.pem())).toMatchObject({ isCa: true, identities: [], uris: [] });
+  });
+
+  it('agrees with an independent reader and with OpenSSL', async () => {
+    const uris = fc.array(fc.webUrl(), { minLength: 1, maxLength: 4 });
+    const cases = fc.record({
+      uris,
+      lifeMs: fc.integer({ min: 0, max: 3_000_000_000_000 }),
+      ca: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(cases, async (profile) => {
+        const pem = await ca.leaf({ csrPem, ...profile });
+        const ours = parseCertificate(pem);
+        const theirs = new x509.X509Certificate(pem);
+        const names = theirs.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
+        expect(ours.uris).toEqual(names.map(({ value }) => value));
+        expect(ours.serial).toBe(theirs.serialNumber.toLowerCase().replace(/^0+/, ''));
+        expect([ours.notBefore, ours.notAfter]).toEqual([+theirs.notBefore, +theirs.notAfter]);
+        expect(ours.isCa).toBe(profile.ca);
+        const { validFromDate, validToDate } = new X509Certificate(pem);
+        expect([ours.notBefore, ours.notAfter]).toEqual([+validFromDate, +validToDate]);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('reads a certificate that the openssl program made', { skip: !hasOpenssl }, () => {
+    const san = 'subjectAltName=critical,DNS:x.example,URI:spiffe://td/ns/a/sa/b,IP:10.0.0.1';
+    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    args.push(
+      '-keyout',
+      '/dev/null',
+      '-subj',
+      '/CN=x',
+      '-days',
+      '2',
+      '-set_serial',
+      '0x0badcafe',
+      '-addext',
+      san,
+    );
+    const pem = execFileSync('openssl', args, { encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] });
+    const parsed = parseCertificate(pem);
+    expect(parsed).toMatchObject({ uris: ['spiffe://td/ns/a/sa/b'], serial: 'badcafe', isCa: true });
+    expect(parsed.notAfter - parsed.notBefore).toBe(2 * 86_400_000);
+  });
+
+  it('refuses a certificate that hides another one in its bytes', async () => {
+    const hidden = await ca.leaf({ csrPem, lifeMs: 60_000, uris: ['spiffe://td/ns/a/sa/admin'] });
+    const outer = await ca.leaf({ csrPem, lifeMs: 60_000, uris: [`x:\n${hidden}`] });
+    expect(() => parseCertificate(outer)).toThrow(CertificateError);
+  });
+
+  it('refuses bytes after the certificate', () => {
+    const der = Buffer.concat([parseCertificate(ca.pem()).raw, Buffer.of(5, 0)]);
+    expect(() => parseCertificate(der)).toThrow(CertificateError);
   });
 
   it('refuses more than 64 KB', () => {

@@ -1,10 +1,21 @@
-// Reading X.509 certificates: who they are for and how long. Says nothing about trust; that is for the TLS engine
-// and, for a signer's reply, for signer-reply.ts.
+// Reading X.509 certificates (RFC 5280): who they are for and how long. Says nothing about trust; that is for the TLS
+// engine and, for a signer's reply, for signer-reply.ts. Invariant: everything is read from the very bytes given, and
+// OpenSSL takes the same bytes for a certificate.
 
+import { X509Certificate } from 'node:crypto';
 import { parseSpiffeId, type SpiffeId } from '../model/spiffe-id.ts';
 import { CertificateError } from './certificate-error.ts';
+import {
+  type DerElement,
+  derTag,
+  expectTag,
+  readElements,
+  readInside,
+  readOnly,
+  readTime,
+} from './der-reader.ts';
+import { objectIdentifier } from './der.ts';
 import { decodeOnePem, decodePem, encodePem } from './pem.ts';
-import { x509 } from './x509.ts';
 
 export interface Certificate {
   /** Every URI SAN that is a SPIFFE ID, in order; others are left out (WIRE 1.2). */
@@ -23,6 +34,11 @@ export interface Certificate {
   readonly raw: Buffer;
 }
 
+/** Context-specific tags of TBSCertificate and GeneralName. */
+const versionTag = 0xa0;
+const extensionsTag = 0xa3;
+const uriTag = 0x86;
+const subjectAltName = objectIdentifier('2.5.29.17');
 /** Far above any real certificate; keeps a hostile one from costing time. */
 const maxCertificateBytes = 64 * 1024;
 
@@ -54,17 +70,40 @@ export function certificatePem(certificate: Certificate): string {
 }
 
 function read(raw: Buffer): Certificate {
-  const certificate = new x509.X509Certificate(raw);
-  const uris = (certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [])
-    .filter((name) => name.type === 'url')
-    .map((name) => name.value);
+  const certificate = new X509Certificate(raw);
+  // It looks for PEM inside of the bytes first: a key may be chosen so that another certificate is found in it.
+  if (!certificate.raw.equals(raw)) throw new RangeError('more or other bytes than one certificate');
+  const [tbs] = readInside(readOnly(raw, derTag.sequence), derTag.sequence);
+  const fields = readInside(tbs, derTag.sequence);
+  const [serial, , , validity] = fields[0]?.tag === versionTag ? fields.slice(1) : fields;
+  const [notBefore, notAfter] = readInside(validity, derTag.sequence);
+  const uris = readUris(fields.at(-1));
   return {
     identities: uris.filter((uri): uri is SpiffeId => parseSpiffeId(uri) !== undefined),
     uris,
-    notBefore: certificate.notBefore.getTime(),
-    notAfter: certificate.notAfter.getTime(),
-    serial: certificate.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),
-    isCa: certificate.getExtension(x509.BasicConstraintsExtension)?.ca === true,
+    notBefore: readTime(notBefore),
+    notAfter: readTime(notAfter),
+    serial: expectTag(serial, derTag.integer)
+      .content.toString('hex')
+      .replace(/^0+(?=.)/, ''),
+    isCa: certificate.ca,
     raw,
   };
+}
+
+/** @param last field of the certificate: its extensions, or something else if it has none. */
+function readUris(last: DerElement | undefined): string[] {
+  if (last?.tag !== extensionsTag) return [];
+  const extensions = readInside(readOnly(last.content, derTag.sequence), derTag.sequence);
+  const values = extensions
+    .map((extension) => readInside(extension, derTag.sequence))
+    .filter(([id]) => id?.whole.equals(subjectAltName))
+    .map((parts) => expectTag(parts.at(-1), derTag.octetString).content);
+  const [value] = values;
+  if (values.length > 1) throw new RangeError('two SAN extensions');
+  return value === undefined ? [] : uriNames(readElements(readOnly(value, derTag.sequence).content));
+}
+
+function uriNames(names: readonly DerElement[]): string[] {
+  return names.filter(({ tag }) => tag === uriTag).map(({ content }) => content.toString('latin1'));
 }

@@ -1,9 +1,22 @@
-// Certificate requests as Istio's certificate service expects them (WIRE 4): a fresh ECDSA P-256 key for each request,
-// SHA-256, an empty subject and one critical SAN extension with one URI. The key never leaves this process.
+// Certificate requests (PKCS#10, RFC 2986) as Istio's certificate service expects them (WIRE 4): a fresh ECDSA P-256
+// key for each request, SHA-256, an empty subject and one critical SAN extension with one URI. The key never leaves
+// this process. Key and signature are made in the thread pool.
 
+import { createPrivateKey, generateKeyPair, type KeyObject, sign } from 'node:crypto';
+import { promisify } from 'node:util';
 import { formatSpiffeId, type Identity } from '../model/spiffe-id.ts';
+import {
+  bitString,
+  booleanTrue,
+  contextConstructed,
+  contextPrimitive,
+  objectIdentifier,
+  octetString,
+  sequence,
+  setOfOne,
+  unsignedInteger,
+} from './der.ts';
 import { encodePem } from './pem.ts';
-import { x509 } from './x509.ts';
 
 export interface CertificateRequest {
   /** PKCS#8. */
@@ -14,24 +27,36 @@ export interface CertificateRequest {
   readonly publicKeyDer: Buffer;
 }
 
-const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const;
-const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' } as const;
+const oid = {
+  ecdsaWithSha256: objectIdentifier('1.2.840.10045.4.3.2'),
+  extensionRequest: objectIdentifier('1.2.840.113549.1.9.14'),
+  subjectAltName: objectIdentifier('2.5.29.17'),
+} as const;
+const version1 = unsignedInteger(Buffer.of(0));
+const emptyName = sequence();
+const uriName = 6;
+const makeKeyPair = promisify(generateKeyPair);
 
 export async function createCsr(identity: Identity): Promise<CertificateRequest> {
-  const keys = await crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify']);
-  const san = [{ type: 'url', value: formatSpiffeId(identity) } as const];
-  const [request, pkcs8, spki] = await Promise.all([
-    x509.Pkcs10CertificateRequestGenerator.create({
-      keys,
-      signingAlgorithm,
-      extensions: [new x509.SubjectAlternativeNameExtension(san, true)],
-    }),
-    crypto.subtle.exportKey('pkcs8', keys.privateKey),
-    crypto.subtle.exportKey('spki', keys.publicKey),
-  ]);
-  return {
-    privateKeyPem: encodePem('PRIVATE KEY', new Uint8Array(pkcs8)),
-    csrPem: encodePem('CERTIFICATE REQUEST', new Uint8Array(request.rawData)),
-    publicKeyDer: Buffer.from(spki),
-  };
+  const { privateKey: privateKeyPem, publicKey: publicKeyDer } = await makeKeyPair('ec', {
+    namedCurve: 'prime256v1',
+    publicKeyEncoding: { type: 'spki', format: 'der' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+  });
+  const uri = Buffer.from(formatSpiffeId(identity), 'latin1');
+  const names = octetString(sequence(contextPrimitive(uriName, uri)));
+  const extensions = sequence(sequence(oid.subjectAltName, booleanTrue(), names));
+  const attributes = contextConstructed(0, sequence(oid.extensionRequest, setOfOne(extensions)));
+  const info = sequence(version1, emptyName, publicKeyDer, attributes);
+  const signature = await ecdsaSign(info, createPrivateKey(privateKeyPem));
+  const request = sequence(info, sequence(oid.ecdsaWithSha256), bitString(signature));
+  return { privateKeyPem, csrPem: encodePem('CERTIFICATE REQUEST', request), publicKeyDer };
+}
+
+function ecdsaSign(data: Buffer, key: KeyObject): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    sign('sha256', data, { key, dsaEncoding: 'der' }, (error, signature) =>
+      error === null ? resolve(signature) : reject(error),
+    );
+  });
 }
