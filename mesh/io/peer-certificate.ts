@@ -20,10 +20,19 @@ export function peerIdentities(connection: number): Identity[] {
     // i2d writes at *out and moves the pointer on.
     cursor.bytes.writeBigUInt64LE(BigInt(der.address), 0);
     openssl.i2d_X509(certificate, cursor.address);
-    return identitiesOf(new X509Certificate(der.bytes.subarray(0, length)).subjectAltName ?? '');
+    return certificateIdentities(der.bytes.subarray(0, length));
   } finally {
     openssl.X509_free(certificate);
   }
+}
+
+/**
+ * X509Certificate looks for PEM in the bytes first. A key may be chosen so that its certificate holds another one in
+ * that form, which nobody has verified: then what was read is not what OpenSSL saw, and there is no identity.
+ */
+export function certificateIdentities(bytes: Buffer): Identity[] {
+  const certificate = new X509Certificate(bytes);
+  return certificate.raw.equals(bytes) ? identitiesOf(certificate.subjectAltName ?? '') : [];
 }
 
 /**
