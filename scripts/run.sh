@@ -14,22 +14,26 @@ case $file in
     # Help is for everyone; everything else makes namespaces and loads eBPF.
     case " $* " in
       *' --help '* | *' -h '*) setup modules ;;
-      *) setup linux root modules packages bpffs ;;
+      *) setup linux root packages modules bpffs ;;
     esac
     ;;
+  e2e/kubernetes/main.ts)
+    # Without root the programs must be there already; main.ts says which is not.
+    if is_root; then setup linux modules kube-packages; else setup linux modules; fi
+    ;;
   bench/main.ts)
-    setup linux root modules packages bench-packages bpffs
+    setup linux root packages bench-packages modules bpffs
     ;;
   scripts/test.ts)
     # Without root the kernel tests skip with a line of their own, so a developer's run needs no root.
-    if is_root; then setup linux modules packages test-packages bpffs; else setup linux modules; fi
+    if is_root; then setup linux packages test-packages modules bpffs; else setup linux modules; fi
     ;;
   cli/main.ts)
     case ${1-} in
       up | ztunnel)
         case " $* " in
           *' --help '* | *' -h '*) setup modules ;;
-          *) setup linux root modules packages bpffs ;;
+          *) setup linux root packages modules bpffs ;;
         esac
         ;;
       *) setup modules ;;

@@ -23,6 +23,7 @@ setup() {
       packages) [ -z "$(missing_packages)" ] || pending="$pending packages" ;;
       test-packages) [ -z "$(missing_test_packages)" ] || pending="$pending test_packages" ;;
       bench-packages) [ -z "$(missing_bench_packages)" ] || pending="$pending bench_packages" ;;
+      kube-packages) [ -z "$(missing_kube_packages)" ] || pending="$pending kube_packages" ;;
       bpffs) bpffs_ready || pending="$pending bpffs" ;;
       *) die "Unknown set-up step \"$step\"" ;;
     esac
@@ -49,6 +50,9 @@ do_modules() {
   command -v npm >/dev/null 2>&1 || die "Found no npm, which installs the node modules; install it (Debian and Ubuntu: apt-get install npm)"
   major=$(node -p 'process.versions.node.split(".")[0]')
   [ "$major" -ge 20 ] || die "Found Node $major ($(command -v node)), but 20 or later is needed to install the node modules"
+  # Node 26 is linked against libatomic, which neither Debian's base system nor the npm package brings.
+  install_packages "$(missing_node_packages | tr '\n' ' ')"
+  registry_reachable
   say "installing node modules and Node 26 from the npm registry (about 20 s, once)"
   log=$root/.weft/npm.log
   # Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms and deletes node_modules
@@ -66,6 +70,18 @@ do_modules() {
   cp "$root/package-lock.json" "$root/$stamp"
 }
 
+# Without a network npm retries every package for minutes; one ping without a retry tells in a second. Only failures
+# of the network count, because not every mirror answers a ping.
+registry_reachable() {
+  ping=$(npm ping --fetch-retries=0 --fetch-timeout=20000 2>&1) && return 0
+  case $ping in
+    *EAI_AGAIN* | *ENOTFOUND* | *ECONNREFUSED* | *ENETUNREACH* | *EHOSTUNREACH* | *ETIMEDOUT* | *ECONNRESET*)
+      printf '%s\n' "$ping" | grep 'npm error' >&2
+      die "Could not reach the npm registry (npm's output is above), which the first start needs; is there a network, or a proxy to set?"
+      ;;
+  esac
+}
+
 # --- Debian packages ----------------------------------------------------------------------------------------------
 # What is looked for is the command or the file, not the package: a machine of another distribution that has it is fine.
 
@@ -78,7 +94,12 @@ has_file() {
 
 has_command() { command -v "$1" >/dev/null 2>&1 || has_file "/usr/sbin/$1" "/sbin/$1"; }
 
+missing_node_packages() {
+  has_file /usr/lib/*/libatomic.so.1 /lib/*/libatomic.so.1 /usr/lib64/libatomic.so.1 /usr/lib/libatomic.so.1 || echo libatomic1
+}
+
 missing_packages() {
+  missing_node_packages
   has_file /usr/lib/*/libbpf.so.1 /lib/*/libbpf.so.1 /usr/lib64/libbpf.so.1 /usr/lib/libbpf.so.1 /usr/local/lib*/libbpf.so.1 || echo libbpf1
   has_command ip || echo iproute2
 }
@@ -97,8 +118,14 @@ missing_bench_packages() {
   has_command iperf3 || echo iperf3
 }
 
+missing_kube_packages() {
+  [ -x "${KUBEBUILDER_ASSETS:-}/etcd" ] || has_command etcd || echo etcd-server
+  has_command ip || echo iproute2
+}
+
 do_packages() { install_packages "$(missing_packages | tr '\n' ' ')"; }
 do_test_packages() { install_packages "$(missing_test_packages | tr '\n' ' ')"; }
+do_kube_packages() { install_packages "$(missing_kube_packages | tr '\n' ' ')"; }
 do_bench_packages() { install_packages "$(missing_bench_packages | tr '\n' ' ')"; }
 
 install_packages() {
@@ -106,7 +133,7 @@ install_packages() {
   by_hand="install by hand: $1"
   command -v apt-get >/dev/null 2>&1 || die "This machine has no apt-get; the Debian names of what is missing, to $by_hand"
   is_root || die "Installing Debian packages needs root; run the same command with sudo, or $by_hand"
-  say "installing Debian packages: $1"
+  say "installing Debian packages: ${1% }"
   log=$root/.weft/apt.log
   forbid_services
   # A fresh machine has no package lists: try first, update only when that failed.

@@ -61,7 +61,8 @@ describe('scripts/run.sh', () => {
     fake('node', 'echo 20');
     fake(
       'npm',
-      `echo "$*" >> ${project}/npm-calls
+      `[ "$1" = ping ] && exit 0
+echo "$*" >> ${project}/npm-calls
 mkdir -p node_modules/node/bin
 printf '#!/bin/sh\\necho "ran $*"\\n' > node_modules/node/bin/node
 chmod 755 node_modules/node/bin/node`,
@@ -113,9 +114,17 @@ chmod 755 node_modules/node/bin/node`,
       'no network for npm',
       () => {
         fake('node', 'echo 20');
-        fake('npm', 'echo ENOTFOUND registry; exit 1');
+        fake('npm', '[ "$1" = ping ] && echo "npm error code ENOTFOUND" >&2; exit 1');
       },
-      /ENOTFOUND registry[^]*Could not install the node modules/,
+      /npm error code ENOTFOUND[^]*Could not reach the npm registry/,
+    ],
+    [
+      'a package npm cannot get',
+      () => {
+        fake('node', 'echo 20');
+        fake('npm', '[ "$1" = ping ] || { echo E404 koffi; exit 1; }');
+      },
+      /E404 koffi[^]*Could not install the node modules/,
     ],
   ])('says in one clear line that there is %s', (_what, prepare, message) => {
     prepare();
@@ -168,7 +177,7 @@ setup packages`;
       );
       expect(install()).toMatchObject({
         status: 0,
-        err: 'weft set-up: installing Debian packages: no-such-package \n',
+        err: 'weft set-up: installing Debian packages: no-such-package\n',
       });
       expect(readFileSync(join(project, 'policy-seen'), 'utf8')).toContain('exit 101');
       expect(() => readFileSync(join(project, 'policy-rc.d'))).toThrow('ENOENT');

@@ -49,6 +49,6 @@ export function tallyReport(report: RunnerReport | undefined, options: TallyOpti
 }
 
 function skipTitle(file: string, test: RunnerTest, mustRun: boolean): string {
-  const short = file.replace(/^.*\/(?=(mesh|bpf|ztunnel|controller|cli|e2e|bench|scripts)\/)/, '');
+  const short = file.replace(/^.*\/(?=(mesh|bpf|ztunnel|controller|cli|e2e|bench|scripts|docs)\/)/, '');
   return `${short}: ${test.fullName.trim()}${mustRun ? ' (counted as failed: root tests must run in CI)' : ''}`;
 }
