@@ -108,6 +108,7 @@ missing_test_packages() {
   has_command gcc || echo gcc
   has_file /usr/include/stdio.h || echo libc6-dev
   has_file /usr/include/linux/bpf.h || echo linux-libc-dev
+  has_command openssl || echo openssl
 }
 
 missing_bench_packages() {

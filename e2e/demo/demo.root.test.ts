@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { command, listNamespaces } from '../lab/command.ts';
+import { listNamespaces } from '../lab/command.ts';
 import { leftoverLabs, removeLab } from '../lab/lab-state.ts';
 import type { StepResult } from './step.ts';
 
@@ -35,13 +35,26 @@ function demo(
   });
 }
 
+/** The command line of every process. */
+function commandLines(): string[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map((pid) => readIfThere(`/proc/${pid}/cmdline`).replaceAll('\0', ' '));
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** What must not be there any more when the demo has ended. */
 function traces(): unknown {
   return {
     namespaces: listNamespaces().filter((name) => name.startsWith('weft-demo-')),
-    processes: command(['ps', '-eo', 'args'])
-      .split('\n')
-      .filter((line) => /e2e\/apps\/|weft-demo/.test(line)),
+    processes: commandLines().filter((line) => /e2e\/(apps|lab)\/|weft-demo/.test(line)),
     pins: existsSync('/sys/fs/bpf/weft-demo'),
     state: leftoverLabs().includes('demo'),
   };
