@@ -226,6 +226,7 @@ function dataPlaneSettings(config: ZtunnelConfig): DataPlaneSettings {
       pingTimeoutMs: config['ping-timeout-ms'],
       unusedReleaseMs: config['unused-release-ms'],
     },
+    workers: config.workers,
     maxConnections: config['max-connections'],
     bufferBudgetBytes: config['buffer-budget-mib'] * 1024 * 1024,
     logFormat: config['log-format'],

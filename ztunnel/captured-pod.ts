@@ -5,13 +5,14 @@ import { closeSync } from 'node:fs';
 import type { FlowMaps } from '../bpf/flow-maps.ts';
 import { IoError } from '../mesh/io/io-error.ts';
 import * as libc from '../mesh/io/libc.ts';
-import { openNetns, withNetnsFd } from '../mesh/io/netns.ts';
-import { bindSource, createTcpSocket } from '../mesh/io/socket.ts';
+import { openNetns } from '../mesh/io/netns.ts';
+import { bindSource, configureConnection, configureLocalConnection } from '../mesh/io/socket.ts';
 import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import type { TcpListener } from '../mesh/io/tcp-listener.ts';
 import type { IpAddress } from '../mesh/model/ip-address.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
 import { formatSpiffeId, type Identity, identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
+import { SocketStash } from './socket-stash.ts';
 
 export class CapturedPod {
   readonly pod: NodePod;
@@ -19,6 +20,7 @@ export class CapturedPod {
   readonly spiffeId: SpiffeId;
   #flowMaps: FlowMaps;
   #netns: number;
+  #sockets: SocketStash;
   #listeners: readonly TcpListener[] = [];
   #open = true;
 
@@ -29,6 +31,7 @@ export class CapturedPod {
     this.spiffeId = formatSpiffeId(this.identity);
     this.#flowMaps = flowMaps;
     this.#netns = openNetns(pod.netns);
+    this.#sockets = new SocketStash(this.#netns);
   }
 
   get open(): boolean {
@@ -52,12 +55,21 @@ export class CapturedPod {
   /** A socket of the pod toward `remote` that the redirect leaves alone. @throws IoError */
   createSocket(remote: IpAddress): number {
     const source = this.addressToward(remote);
-    return this.#makeSocket(source, (fd) => this.#flowMaps.exempt(fd));
+    return this.#makeSocket(source, (fd) => {
+      configureConnection(fd);
+      bindSource(fd, { address: source, port: 0 });
+      this.#flowMaps.exempt(fd);
+    });
   }
 
   /** As `createSocket`, for the hop to the application itself, which is to see `client` as its peer. @throws IoError */
   createLastHop(target: IpAddress, client: SocketAddress): number {
-    return this.#makeSocket(target, (fd) => this.#flowMaps.exemptWithPeer(fd, client.address, client.port));
+    return this.#makeSocket(target, (fd) => {
+      configureLocalConnection(fd);
+      // A pod's only address of a family is the source the kernel takes for it by itself.
+      if (!this.#isOnly(target)) bindSource(fd, { address: target, port: 0 });
+      this.#flowMaps.exemptWithPeer(fd, client.address, client.port);
+    });
   }
 
   /** No new connections; sockets for open ones can still be made. Idempotent. */
@@ -71,15 +83,20 @@ export class CapturedPod {
     if (!this.#open) return;
     this.#open = false;
     this.stopListening();
+    this.#sockets.close();
     closeSync(this.#netns);
   }
 
-  #makeSocket(source: IpAddress, mark: (fd: number) => void): number {
+  #isOnly(address: IpAddress): boolean {
+    const family = familyOf(address);
+    return this.pod.addresses.every((other) => other === address || familyOf(other) !== family);
+  }
+
+  #makeSocket(source: IpAddress, prepare: (fd: number) => void): number {
     if (!this.#open) throw new IoError('closed', `Pod ${this.pod.name} is gone`);
-    const fd = withNetnsFd(this.#netns, () => createTcpSocket(familyOf(source)));
+    const fd = this.#sockets.take(familyOf(source));
     try {
-      bindSource(fd, { address: source, port: 0 });
-      mark(fd);
+      prepare(fd);
       return fd;
     } catch (error) {
       libc.close(fd);

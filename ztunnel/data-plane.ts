@@ -60,7 +60,11 @@ export class DataPlane {
     this.flowMaps = new FlowMaps(flowMaps);
     this.budget = new BufferBudget(options.settings.bufferBudgetBytes);
     this.pool = new TunnelPool(reactor, options.settings.liveness);
-    this.balancer = new Balancer({ random: Math.random, now: () => reactor.now });
+    this.balancer = new Balancer({
+      random: Math.random,
+      now: () => reactor.now,
+      shards: this.settings.workers,
+    });
   }
 
   get snapshot(): Snapshot {

@@ -8,7 +8,7 @@ import type { H2Session } from '../mesh/h2/session.ts';
 import type { H2Stream, StreamHandler } from '../mesh/h2/stream.ts';
 import { IoError } from '../mesh/io/io-error.ts';
 import type { SocketAddress } from '../mesh/io/socket-address.ts';
-import { TcpDial } from '../mesh/io/tcp-dial.ts';
+import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
 import { formatHostPort } from '../mesh/model/ip-address.ts';
 import type { Service } from '../mesh/model/service.ts';
 import { formatSpiffeId, identityOf, type Identity, type SpiffeId } from '../mesh/model/spiffe-id.ts';
@@ -40,7 +40,7 @@ export interface DialHandler {
     reason: (id: number) => string | undefined;
     ended: () => void;
   }): StreamHandler;
-  onPlain(fd: number): void;
+  onPlain(connected: DialledSocket): void;
   onFailed(failure: DialError): void;
 }
 

@@ -4,7 +4,7 @@
 import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
 import type { SocketAddress } from '../mesh/io/socket-address.ts';
-import { TcpDial } from '../mesh/io/tcp-dial.ts';
+import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
 import type { Identity } from '../mesh/model/spiffe-id.ts';
@@ -126,10 +126,10 @@ export class InboundConnection implements TrackedConnection {
     });
   }
 
-  #join(fd: number): void {
+  #join(connected: DialledSocket): void {
     this.#dial = undefined;
     this.#plane.report.opened(this.info);
-    this.#joined = this.#caller.join(new TcpStream(fd), (error) => this.#ended(error));
+    this.#joined = this.#caller.join(new TcpStream(connected), (error) => this.#ended(error));
   }
 
   #ended(error: string | undefined): void {

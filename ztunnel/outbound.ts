@@ -5,6 +5,7 @@ import type { SpliceEnd } from '../mesh/hbone/splice.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
 import type { StreamHandler } from '../mesh/h2/stream.ts';
 import type { SocketAddress } from '../mesh/io/socket-address.ts';
+import type { DialledSocket } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
 import { formatHostPort, isIpv6 } from '../mesh/model/ip-address.ts';
@@ -125,9 +126,9 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     return splice;
   }
 
-  onPlain(fd: number): void {
+  onPlain(connected: DialledSocket): void {
     this.#connected();
-    this.#splice = new TcpSplice(this.#plane.reactor, this.#app, new TcpStream(fd), {
+    this.#splice = new TcpSplice(this.#plane.reactor, this.#app, new TcpStream(connected), {
       ...this.#spliceOptions(),
       onEnd: (end) => this.#spliceEnded(end === 'reset' ? 'app-reset' : end),
     });

@@ -18,6 +18,8 @@ export interface DataPlaneSettings {
   readonly idleTimeoutMs: number;
   readonly halfClosedTimeoutMs: number;
   readonly liveness: LivenessOptions;
+  /** Data workers of the node: limits of a whole node are shared out. */
+  readonly workers: number;
   readonly maxConnections: number;
   readonly bufferBudgetBytes: number;
   readonly logFormat: 'text' | 'json';

@@ -9,7 +9,7 @@ import { IoError } from '../io/io-error.ts';
 import type { Reactor } from '../io/reactor.ts';
 import type { Slab } from '../io/slab.ts';
 import type { SocketAddress } from '../io/socket-address.ts';
-import { TcpDial } from '../io/tcp-dial.ts';
+import { type DialledSocket, TcpDial } from '../io/tcp-dial.ts';
 import { TlsConnection } from '../io/tls-connection.ts';
 import type { TlsContext } from '../io/tls-context.ts';
 import { formatSpiffeId, type Identity, type SpiffeId } from '../model/spiffe-id.ts';
@@ -129,7 +129,10 @@ export class ConnectRequest implements StreamHandler {
 
 function answeredWith(status: number, reason: string | undefined): HboneError {
   if (status === 401) {
-    return new HboneError('denied', reason ?? 'connection denied by the destination node', { retryable: false, status });
+    return new HboneError('denied', reason ?? 'connection denied by the destination node', {
+      retryable: false,
+      status,
+    });
   }
   const why = reason === undefined ? '' : `: ${reason}`;
   return new HboneError('refused', `The destination node answered CONNECT with status ${status}${why}`, {
@@ -161,7 +164,7 @@ export class ClientTunnel {
     this.#dial = new TcpDial(reactor, options.createSocket(), {
       target: options.target,
       timeoutMs: options.connectTimeoutMs,
-      onConnected: (fd) => this.#secure(fd),
+      onConnected: (connected) => this.#secure(connected),
       onFailed: (error) => this.#failed(error),
     });
   }
@@ -229,9 +232,9 @@ export class ClientTunnel {
     return Math.min(maxStreamsPerTunnel, this.session.remote.maxConcurrentStreams);
   }
 
-  #secure(fd: number): void {
+  #secure(connected: DialledSocket): void {
     this.#dial = undefined;
-    this.#connection = new TlsConnection(this.#reactor, fd, this.options.context, {
+    this.#connection = new TlsConnection(this.#reactor, connected, this.options.context, {
       handshakeTimeoutMs: this.options.handshakeTimeoutMs,
       verifyPeer: (identities) => unexpectedPeer(identities, this.options.expected),
       onUp: (identities) => this.#up(identities),

@@ -6,7 +6,7 @@ import { ErrorCode } from '../h2/error.ts';
 import type { H2Session } from '../h2/session.ts';
 import type { H2Stream, StreamHandler } from '../h2/stream.ts';
 import { type BufferBudget, ByteQueue } from '../io/byte-queue.ts';
-import { type IoHandler, READABLE, type Reactor, WRITABLE } from '../io/reactor.ts';
+import { ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from '../io/reactor.ts';
 import { Slab } from '../io/slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from '../io/tcp-stream.ts';
 import type { Timer } from '../runtime/clock.ts';
@@ -47,6 +47,8 @@ export class TunnelSplice implements IoHandler, StreamHandler {
   #options: SpliceOptions;
   #queue: ByteQueue;
   #readable = false;
+  /** The end was announced: it is to be found by reading until there is nothing. */
+  #thorough = false;
   #appEnded = false;
   #tunnelEnded = false;
   #finSent = false;
@@ -67,7 +69,7 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     this.#options = options;
     this.#queue = new ByteQueue(options.budget);
     this.#watchIdle(options.idleTimeoutMs);
-    reactor.register(tcp.fd, this);
+    tcp.watch(reactor, this);
   }
 
   /** Bytes waiting for a slow application. */
@@ -79,6 +81,7 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     if (this.#ended) return;
     if ((events & WRITABLE) !== 0 && this.#queue.size > 0) this.#drain();
     if ((events & READABLE) !== 0) this.#readable = true;
+    if ((events & ENDED) !== 0) this.#thorough = true;
     if (this.#readable) this.#pump();
   }
 
@@ -130,6 +133,11 @@ export class TunnelSplice implements IoHandler, StreamHandler {
         this.fromApp += count;
         this.#stream.writeData(chunk, headRoom, count, false);
         if (this.#ended) return;
+        // A short read empties the kernel's queue; what comes later brings a new edge (epoll(7)).
+        if (count < wanted && !this.#thorough) {
+          this.#readable = false;
+          return this.#session.flush();
+        }
         continue;
       }
       if (count === 0) {
@@ -183,7 +191,7 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     this.#ended = true;
     this.#timer?.cancel();
     this.#queue.clear();
-    this.#reactor.unregister(this.#tcp.fd);
+    this.#reactor.forget(this.#tcp.fd);
     if (how === 'reset') this.#tcp.reset();
     else this.#tcp.close();
     this.#options.onEnd(end);

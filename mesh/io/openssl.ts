@@ -137,6 +137,15 @@ export const BIO_nread = crypto.func('int BIO_nread(uintptr_t bio, uintptr_t out
   out: Pointer,
   count: number,
 ) => number;
+export const SSL_has_pending = ssl.func('int SSL_has_pending(uintptr_t ssl)') as (
+  connection: Pointer,
+) => number;
+export const SSL_get_rbio = ssl.func('uintptr_t SSL_get_rbio(uintptr_t ssl)') as (
+  connection: Pointer,
+) => Pointer;
+export const BIO_number_read = crypto.func('uint64 BIO_number_read(uintptr_t bio)') as (
+  bio: Pointer,
+) => number;
 export const PEM_read_bio_X509 = crypto.func(
   'uintptr_t PEM_read_bio_X509(uintptr_t bio, uintptr_t x, uintptr_t callback, uintptr_t user)',
 ) as (bio: Pointer, x: Pointer, callback: Pointer, user: Pointer) => Pointer;

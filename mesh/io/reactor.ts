@@ -9,6 +9,8 @@ import { Slab } from './slab.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 export const READABLE = libc.EPOLLIN | libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
+/** The peer ended its direction, or the connection broke: read on until that shows. */
+export const ENDED = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
 export const WRITABLE = libc.EPOLLOUT | libc.EPOLLHUP | libc.EPOLLERR;
 
 /** Something with a file descriptor on the loop. A deferred call can come after its owner closed: check. */
@@ -21,6 +23,8 @@ export interface IoHandler {
 export interface TurnTask {
   onTurnEnd(): void;
 }
+
+const EVERYTHING = READABLE | WRITABLE;
 
 const batchSize = 256;
 // packed epoll_event on x86-64 (12 bytes), padded elsewhere (16 bytes): include/uapi/linux/eventpoll.h.
@@ -95,13 +99,27 @@ export class Reactor {
     this.#epollControl(libc.EPOLL_CTL_MOD, fd, on ? libc.EPOLLIN : 0);
   }
 
-  /** Call before the descriptor is closed. */
+  /**
+   * Gives a registered descriptor to another handler, without system calls. Edges that came before do not come again:
+   * with `ready` the handler is called in the next turn.
+   */
+  adopt(fd: number, handler: IoHandler, options: { readonly ready: boolean }): void {
+    this.#handlers[fd] = handler;
+    if (options.ready) this.defer(handler);
+  }
+
+  /** Ends watching just before the descriptor is closed, which takes it off the epoll set by itself (epoll(7)). */
+  forget(fd: number): void {
+    this.#handlers[fd] = undefined;
+  }
+
+  /** Ends watching of a descriptor that stays open. */
   unregister(fd: number): void {
     this.#handlers[fd] = undefined;
     this.#epollControl(libc.EPOLL_CTL_DEL, fd, 0);
   }
 
-  /** Calls `handler.onReady(READABLE | WRITABLE)` in the next turn: how a busy connection lets others go first. */
+  /** Calls `handler.onReady` with every event in the next turn: how a busy connection lets others go first. */
   defer(handler: IoHandler): void {
     this.#deferred.push(handler);
   }
@@ -136,7 +154,7 @@ export class Reactor {
       if (this.#generations[fd] === bytes.readUInt32LE(i * eventSize + dataOffset + 4))
         this.#dispatch(handler, events);
     }
-    for (const handler of deferred) this.#dispatch(handler, READABLE | WRITABLE);
+    for (const handler of deferred) this.#dispatch(handler, EVERYTHING);
     this.#wheel.advance(this.#nowMs, this.#onError);
     // A task may ask for another one; those run in the same turn, after it.
     for (let i = 0; i < this.#endOfTurn.length; i++) this.#finish(this.#endOfTurn[i]);
@@ -151,7 +169,7 @@ export class Reactor {
   }
 
   #timeout(): number {
-    if (this.#deferred.length > 0) return 0;
+    if (this.#deferred.length > 0 || this.#endOfTurn.length > 0) return 0;
     return this.#wheel.waitMs(this.#nowMs);
   }
 

@@ -46,7 +46,9 @@ function outOfDescriptors(what: string): IoError {
   );
 }
 
-/** No-delay and keepalive, for every connection whatever its side. */
+/**
+ * No-delay and keepalive. On a listener they hold for every connection it accepts (Linux copies them to the child).
+ */
 export function configureConnection(fd: number, keepalive: KeepaliveOptions = defaultKeepalive): void {
   setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
   setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
@@ -70,6 +72,7 @@ export function listenTcp(
   setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEADDR, 1);
   if (options?.reusePort !== false) setOption(fd, libc.SOL_SOCKET, libc.SO_REUSEPORT, 1);
   if (family === libc.AF_INET6) setOption(fd, libc.IPPROTO_IPV6, libc.IPV6_V6ONLY, 1);
+  configureConnection(fd);
   const length = encodeSockaddr(at);
   if (libc.bind(fd, sockaddrAddress, length) < 0 || libc.listen(fd, options?.backlog ?? 4096) < 0) {
     const code = libc.errno();
@@ -83,6 +86,15 @@ export function listenTcp(
     );
   }
   return fd;
+}
+
+/**
+ * For a hop that stays in one network namespace: no-delay, and keepalive at the namespace's own pace, since the kernel
+ * itself tells when a local peer is gone.
+ */
+export function configureLocalConnection(fd: number): void {
+  setOption(fd, libc.IPPROTO_TCP, libc.TCP_NODELAY, 1);
+  setOption(fd, libc.SOL_SOCKET, libc.SO_KEEPALIVE, 1);
 }
 
 /** Binds `fd` to a source address; the kernel picks the port at connect time. @throws IoError bind-failed */

@@ -1,19 +1,25 @@
-// A non-blocking TCP connect with a deadline. The socket is made by the caller (in whatever namespace, bound to
-// whatever source); on success the caller gets the descriptor back, on failure it is closed here.
+// A non-blocking TCP connect with a deadline. The socket is made and configured by the caller (in whatever namespace,
+// bound to whatever source); on success the caller gets the descriptor back, on failure it is closed here.
 
 import type { Timer } from '../runtime/clock.ts';
 import { IoError } from './io-error.ts';
 import * as libc from './libc.ts';
-import { type IoHandler, type Reactor, WRITABLE } from './reactor.ts';
-import { configureConnection, socketError, startConnect } from './socket.ts';
+import { type IoHandler, READABLE, type Reactor, WRITABLE } from './reactor.ts';
+import { socketError, startConnect } from './socket.ts';
 import type { SocketAddress } from './socket-address.ts';
+
+/** A connected descriptor, still registered on the loop: its next owner adopts it. */
+export interface DialledSocket {
+  readonly fd: number;
+  /** Bytes, or the end, were there already; their edge will not come again. */
+  readonly readable: boolean;
+}
 
 export interface TcpDialOptions {
   readonly target: SocketAddress;
   /** 1 to 60,000 ms. */
   readonly timeoutMs: number;
-  /** The descriptor is connected and not registered on the loop. */
-  readonly onConnected: (fd: number) => void;
+  readonly onConnected: (connected: DialledSocket) => void;
   readonly onFailed: (error: IoError) => void;
 }
 
@@ -29,7 +35,6 @@ export class TcpDial implements IoHandler {
     this.#reactor = reactor;
     this.#fd = fd;
     this.#options = options;
-    configureConnection(fd);
     const code = startConnect(fd, options.target);
     if (code !== 0) {
       // Reported by the loop, so that the caller never sees a callback from inside its own call.
@@ -42,23 +47,22 @@ export class TcpDial implements IoHandler {
 
   onReady(events: number): void {
     if (this.#done || (events & WRITABLE) === 0) return;
-    const code = socketError(this.#fd);
+    // The only reason to ask the kernel: a plain EPOLLOUT says that the connection stands.
+    const broken = (events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0;
+    const code = broken ? socketError(this.#fd) : 0;
     if (code !== 0) return this.#fail(code);
-    this.#finish();
-    this.#options.onConnected(this.#fd);
+    this.#done = true;
+    this.#timer?.cancel();
+    this.#options.onConnected({ fd: this.#fd, readable: (events & READABLE) !== 0 });
   }
 
   /** Gives up without a callback. Idempotent. */
   cancel(): void {
     if (this.#done) return;
-    this.#finish();
-    libc.close(this.#fd);
-  }
-
-  #finish(): void {
     this.#done = true;
     this.#timer?.cancel();
-    this.#reactor.unregister(this.#fd);
+    this.#reactor.forget(this.#fd);
+    libc.close(this.#fd);
   }
 
   #fail(code: number): void {

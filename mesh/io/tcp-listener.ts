@@ -5,7 +5,6 @@ import type { Timer } from '../runtime/clock.ts';
 import { IoError } from './io-error.ts';
 import * as libc from './libc.ts';
 import type { IoHandler, Reactor } from './reactor.ts';
-import { configureConnection } from './socket.ts';
 import {
   decodeSockaddr,
   resetSocklen,
@@ -15,7 +14,7 @@ import {
 } from './socket-address.ts';
 
 /** At most this many accepts in one turn of the loop, so that established connections are served in between. */
-const acceptsPerTurn = 64;
+const maxAcceptsPerTurn = 64;
 const pauseMs = 50;
 
 export interface TcpListenerOptions {
@@ -32,6 +31,8 @@ export class TcpListener implements IoHandler {
   #options: TcpListenerOptions;
   #pause: Timer | undefined;
   #open = true;
+  /** Accepts to try in a turn: grows while the queue is full, falls to what came. Saves the call that finds it empty. */
+  #burst = 1;
 
   /** Takes ownership of `fd`, a listening non-blocking socket. */
   constructor(reactor: Reactor, fd: number, options: TcpListenerOptions) {
@@ -42,7 +43,9 @@ export class TcpListener implements IoHandler {
   }
 
   onReady(): void {
-    for (let i = 0; i < acceptsPerTurn && this.#open; i++) {
+    const burst = this.#burst;
+    this.#burst = Math.min(maxAcceptsPerTurn, burst * 2);
+    for (let i = 0; i < burst && this.#open; i++) {
       if (this.#options.admit?.() === false) return this.#pauseAccepting();
       resetSocklen();
       const fd = libc.accept4(
@@ -51,9 +54,11 @@ export class TcpListener implements IoHandler {
         socklenAddress,
         libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC,
       );
-      if (fd < 0) return this.#acceptFailed(libc.errno());
+      if (fd < 0) {
+        this.#burst = Math.max(1, i);
+        return this.#acceptFailed(libc.errno());
+      }
       const remote = decodeSockaddr();
-      configureConnection(fd);
       this.#options.onConnection(fd, remote);
     }
   }

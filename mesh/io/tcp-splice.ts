@@ -3,7 +3,7 @@
 
 import type { Timer } from '../runtime/clock.ts';
 import { type BufferBudget, ByteQueue } from './byte-queue.ts';
-import { type IoHandler, READABLE, type Reactor, WRITABLE } from './reactor.ts';
+import { ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from './reactor.ts';
 import { Slab } from './slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from './tcp-stream.ts';
 
@@ -27,6 +27,8 @@ class Direction {
   bytes = 0;
   ended = false;
   readable = false;
+  /** The end was announced: it is to be found by reading until there is nothing. */
+  thorough = false;
   readonly from: TcpStream;
   readonly to: TcpStream;
   readonly queue: ByteQueue;
@@ -55,8 +57,8 @@ export class TcpSplice {
     this.#options = options;
     this.#forward = new Direction(first, second, options.budget);
     this.#backward = new Direction(second, first, options.budget);
-    reactor.register(first.fd, this.#side(this.#forward, this.#backward));
-    reactor.register(second.fd, this.#side(this.#backward, this.#forward));
+    first.watch(reactor, this.#side(this.#forward, this.#backward));
+    second.watch(reactor, this.#side(this.#backward, this.#forward));
     this.#watchIdle(options.idleTimeoutMs);
   }
 
@@ -82,6 +84,7 @@ export class TcpSplice {
         if ((events & WRITABLE) !== 0 && back.queue.size > 0) this.#settle(this.#drain(back), handler);
         if (this.#ended) return;
         if ((events & READABLE) !== 0) out.readable = true;
+        if ((events & ENDED) !== 0) out.thorough = true;
         if (out.readable) this.#settle(this.#pump(out), handler);
       },
     };
@@ -114,6 +117,11 @@ export class TcpSplice {
       const written = direction.to.write(chunk, 0, count);
       if (written === FAILED) return 'broken';
       if (written < count && !direction.queue.push(chunk, written, count - written)) return 'overload';
+      // A short read empties the kernel's queue; what comes later brings a new edge (epoll(7)).
+      if (count < chunk.bytes.length && !direction.thorough) {
+        direction.readable = false;
+        return 'idle';
+      }
     }
     return 'busy';
   }
@@ -133,7 +141,7 @@ export class TcpSplice {
     this.#timer?.cancel();
     for (const { from, queue } of [this.#forward, this.#backward]) {
       queue.clear();
-      this.#reactor.unregister(from.fd);
+      this.#reactor.forget(from.fd);
       if (reset) from.reset();
       else from.close();
     }

@@ -2,8 +2,10 @@
 // itself on the loop; the owner registers `fd` and decides when to read.
 
 import * as libc from './libc.ts';
-import { resetAndClose } from './socket.ts';
+import type { IoHandler, Reactor } from './reactor.ts';
 import type { Slab } from './slab.ts';
+import { resetAndClose } from './socket.ts';
+import type { DialledSocket } from './tcp-dial.ts';
 
 /** Nothing to read now; an event will say when. */
 export const WOULD_BLOCK = -1;
@@ -15,10 +17,18 @@ export class TcpStream {
   /** errno of the call that returned FAILED. */
   error = 0;
   #open = true;
+  #dialled: DialledSocket | undefined;
 
-  /** Takes ownership of `fd`, connected and non-blocking. */
-  constructor(fd: number) {
-    this.fd = fd;
+  /** Takes ownership of a connected, non-blocking socket: accepted (a plain number) or dialled. */
+  constructor(socket: number | DialledSocket) {
+    this.fd = typeof socket === 'number' ? socket : socket.fd;
+    this.#dialled = typeof socket === 'number' ? undefined : socket;
+  }
+
+  /** Puts the connection on the loop; the first event tells what it is ready for. */
+  watch(reactor: Reactor, handler: IoHandler): void {
+    if (this.#dialled === undefined) reactor.register(this.fd, handler);
+    else reactor.adopt(this.fd, handler, { ready: this.#dialled.readable });
   }
 
   get open(): boolean {
@@ -50,7 +60,7 @@ export class TcpStream {
     libc.shutdown(this.fd, libc.SHUT_WR);
   }
 
-  /** Orderly close; idempotent. The owner unregisters first. */
+  /** Orderly close; idempotent. The owner takes it off the loop first (`forget`). */
   close(): void {
     if (!this.#open) return;
     this.#open = false;

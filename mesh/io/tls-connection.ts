@@ -10,8 +10,9 @@ import * as libc from './libc.ts';
 import * as openssl from './openssl.ts';
 import { takeErrorReason } from './openssl.ts';
 import { peerIdentities } from './peer-certificate.ts';
-import { type IoHandler, READABLE, type Reactor, type TurnTask, WRITABLE } from './reactor.ts';
+import { ENDED, type IoHandler, READABLE, type Reactor, type TurnTask, WRITABLE } from './reactor.ts';
 import { Slab } from './slab.ts';
+import type { DialledSocket } from './tcp-dial.ts';
 import type { TlsContext } from './tls-context.ts';
 import { readAheadBytes } from './tls-context.ts';
 import { BLOCKED, BROKEN, TlsRing } from './tls-ring.ts';
@@ -49,6 +50,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   #reactor: Reactor;
   #options: TlsConnectionOptions;
   #ssl: number;
+  #rbio: number;
+  /** Bytes OpenSSL had read from the socket when it was last found empty. */
+  #received = 0;
   #ring = new TlsRing(ringBytes);
   #state: 'handshake' | 'open' | 'ending' | 'closed' = 'handshake';
   #sink: TlsSink | undefined;
@@ -58,21 +62,31 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   #starved = false;
   #flushing = false;
 
-  /** Takes ownership of `fd`, connected and non-blocking. The first callback comes from the loop, not from here. */
-  constructor(reactor: Reactor, fd: number, context: TlsContext, options: TlsConnectionOptions) {
-    this.fd = fd;
+  /**
+   * Takes ownership of a connected, non-blocking socket: accepted (a plain number) or dialled. The first callback comes
+   * from the loop, not from here.
+   */
+  constructor(
+    reactor: Reactor,
+    socket: number | DialledSocket,
+    context: TlsContext,
+    options: TlsConnectionOptions,
+  ) {
+    this.fd = typeof socket === 'number' ? socket : socket.fd;
     this.#reactor = reactor;
     this.#options = options;
     this.#ssl = openssl.SSL_new(context.pointer);
-    openssl.SSL_set_fd(this.#ssl, fd);
+    openssl.SSL_set_fd(this.#ssl, this.fd);
     openssl.SSL_set0_wbio(this.#ssl, this.#ring.inner);
+    this.#rbio = openssl.SSL_get_rbio(this.#ssl);
     openssl.SSL_set_read_ahead(this.#ssl, 1);
     if (context.role === 'server') openssl.SSL_set_accept_state(this.#ssl);
     else openssl.SSL_set_connect_state(this.#ssl);
     const timeoutMs = options.handshakeTimeoutMs ?? 10_000;
     this.#timer = reactor.after(timeoutMs, () => this.#handshakeTimedOut(timeoutMs));
-    // Adding a connected socket reports it writable at once, which starts the handshake.
-    reactor.register(fd, this);
+    // A connected socket is reported writable at once, which starts the handshake.
+    if (typeof socket === 'number') reactor.register(this.fd, this);
+    else reactor.adopt(this.fd, this, { ready: true });
   }
 
   /** Name of the key exchange group of this connection, for example `X25519MLKEM768`; `''` before the handshake. */
@@ -86,7 +100,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#state === 'closed') return;
     if (this.#state === 'handshake') return this.#handshake();
     if ((events & WRITABLE) !== 0 && (this.#blocked || this.#starved)) this.#onWritable();
-    if ((events & READABLE) !== 0) this.#read();
+    if ((events & READABLE) !== 0) this.#read((events & ENDED) !== 0);
   }
 
   room(): number {
@@ -158,7 +172,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     this.#state = 'open';
     this.#sink = this.#options.onUp(identities);
     this.flush();
-    this.#read();
+    // The handshake reads piece by piece: what came right behind it brings no edge of its own.
+    this.#received = openssl.BIO_number_read(this.#rbio);
+    this.#read(true);
   }
 
   #onWritable(): void {
@@ -186,30 +202,45 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     return true;
   }
 
-  #read(): void {
+  /** @param thorough reads until the kernel has nothing left, also where a short read tells that it has nothing. */
+  #read(thorough: boolean): void {
     // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
     openssl.ERR_clear_error();
     for (let round = 0; round < readRoundsPerTurn; round++) {
       let filled = 0;
-      let more = true;
       while (filled < readAheadBytes) {
         const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
         if (count <= 0) {
           // Asked at once: what the sink does with the bytes before may write, which changes the answer.
           const code = openssl.SSL_get_error(this.#ssl, count);
           const errno = code === openssl.SSL_ERROR_SYSCALL ? libc.errno() : 0;
-          more = false;
-          if (filled > 0 && this.#state === 'open') this.#sink?.receive(plain, 0, filled);
-          if (this.#readEnded(code, errno)) return;
-          break;
+          this.#deliver(filled);
+          this.#readEnded(code, errno);
+          return;
         }
         filled += count;
+        if (!thorough && this.#drained()) return this.#deliver(filled);
       }
-      if (!more) return;
-      if (this.#state === 'open') this.#sink?.receive(plain, 0, filled);
+      this.#deliver(filled);
       if (this.#closed()) return;
     }
     this.#reactor.defer(this);
+  }
+
+  /**
+   * True when OpenSSL holds nothing and its last read of the socket was a short one: the kernel then has nothing either,
+   * and new bytes bring a new edge (epoll(7)). Saves a failing read for every small message.
+   */
+  #drained(): boolean {
+    if (openssl.SSL_has_pending(this.#ssl) !== 0) return false;
+    const total = openssl.BIO_number_read(this.#rbio);
+    const arrived = total - this.#received;
+    this.#received = total;
+    return arrived < readAheadBytes;
+  }
+
+  #deliver(length: number): void {
+    if (length > 0 && this.#state === 'open') this.#sink?.receive(plain, 0, length);
   }
 
   // A method, so that the compiler does not take an earlier check of #state for still true after a callback.
@@ -217,10 +248,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     return this.#state === 'closed';
   }
 
-  /** True when the connection ended. */
-  #readEnded(code: number, errno: number): boolean {
-    if (this.#closed()) return true;
-    if (code === openssl.SSL_ERROR_WANT_READ || code === openssl.SSL_ERROR_WANT_WRITE) return false;
+  #readEnded(code: number, errno: number): void {
+    if (this.#closed()) return;
+    if (code === openssl.SSL_ERROR_WANT_READ || code === openssl.SSL_ERROR_WANT_WRITE) return;
     if (code === openssl.SSL_ERROR_ZERO_RETURN) {
       this.#close(undefined);
     } else if (code === openssl.SSL_ERROR_SYSCALL) {
@@ -231,7 +261,6 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
         new IoError('tls-failed', `TLS connection broke: ${reason === '' ? 'protocol error' : reason}`),
       );
     }
-    return true;
   }
 
   #tlsFailed(what: string, result: number): void {
@@ -264,7 +293,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#closed()) return;
     this.#state = 'closed';
     this.#timer?.cancel();
-    this.#reactor.unregister(this.fd);
+    this.#reactor.forget(this.fd);
     openssl.SSL_free(this.#ssl);
     this.#ring.free();
     libc.close(this.fd);
