@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const folders = '{mesh,bpf,ztunnel,controller,cli,e2e,scripts}';
+const folders = '{mesh,bpf,ztunnel,controller,cli,e2e,scripts,docs}';
 const limits = { testTimeout: 30_000, hookTimeout: 60_000, pool: 'forks' as const };
 
 // Kernel tests share one cgroup root, so their files run one after the other, after everything else.
@@ -12,7 +12,7 @@ export default defineConfig({
           ...limits,
           name: 'unit',
           include: [`${folders}/**/*.test.ts`],
-          exclude: ['**/*.root.test.ts'],
+          exclude: ['**/*.root.test.ts', '**/*.kube.test.ts'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

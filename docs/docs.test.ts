@@ -1,0 +1,167 @@
+// Holds the documents to the code: YAML blocks pass the controller's validation, every flag is documented, links lead
+// somewhere, metric and port names exist. A document that lies fails here.
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCli } from '../cli/run-cli.ts';
+import { ControllerMetrics } from '../controller/controller-metrics.ts';
+import { validateDirectory } from '../controller/validate.ts';
+import { flagNames } from '../ztunnel/config.ts';
+import { ConnectionMetrics, renderMetrics } from '../ztunnel/metrics.ts';
+import { NodeMetrics } from '../ztunnel/node-metrics.ts';
+
+const root = join(import.meta.dirname, '..');
+const documents = [root, import.meta.dirname].flatMap((directory) =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(directory, name)),
+);
+
+function read(path: string): string {
+  return readFileSync(join(root, path), 'utf8');
+}
+
+interface Block {
+  readonly where: string;
+  readonly text: string;
+}
+
+function blocks(language: string): Block[] {
+  const fence = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm');
+  return documents.flatMap((file) => {
+    const text = readFileSync(file, 'utf8');
+    return [...text.matchAll(fence)].map((match) => ({
+      where: `${relative(root, file)}:${text.slice(0, match.index).split('\n').length}`,
+      text: match[1] as string,
+    }));
+  });
+}
+
+describe('YAML blocks', () => {
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'weft-docs-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  test('there are examples of every own kind', () => {
+    const kinds = new Set(
+      blocks('yaml').flatMap(({ text }) => [...text.matchAll(/^kind: (\w+)$/gm)].map((match) => match[1])),
+    );
+    const own = readdirSync(join(root, 'manifests/crds')).map((file) =>
+      /^ {4}kind: (\w+)$/m.exec(read(`manifests/crds/${file}`))?.at(1),
+    );
+    expect(own.filter((kind) => !kinds.has(kind))).toEqual([]);
+  });
+
+  test.each(blocks('yaml'))('$where passes the validation', async ({ text }) => {
+    const file = join(directory, 'block.yaml');
+    writeFileSync(file, text);
+    const { problems } = await validateDirectory(directory);
+    expect(problems.filter(({ severity }) => severity === 'error')).toEqual([]);
+  });
+
+  test('the examples of docs/examples have nothing wrong at all', async () => {
+    expect((await validateDirectory(join(root, 'docs/examples'))).lines).toEqual([]);
+  });
+
+  test('the README shows the example as it is', () => {
+    expect(blocks('yaml').map(({ text }) => text)).toContain(read('docs/examples/two-pods/mesh.yaml'));
+  });
+});
+
+describe('the command line', () => {
+  async function help(...command: string[]): Promise<string> {
+    let text = '';
+    const output = { out: (part: string) => (text += part), err: (part: string) => (text += part) };
+    await runCli([...command, '--help'], output);
+    return text;
+  }
+
+  /** Every command with its path; a group's own commands follow it. */
+  async function commands(path: readonly string[] = []): Promise<string[][]> {
+    const listed = /^Commands:\n([\s\S]*?)\n(?:\n|$)/m.exec(await help(...path))?.[1] ?? '';
+    const names = [...listed.matchAll(/^ {2}([a-z]+)/gm)].map((match) => match[1] as string);
+    const below = names.filter((name) => name !== 'help').map((name) => commands([...path, name]));
+    return [[...path], ...(await Promise.all(below)).flat()];
+  }
+
+  test('every command and every flag of --help is in CONFIGURATION.md', async () => {
+    const page = read('docs/CONFIGURATION.md');
+    const missing: string[] = [];
+    for (const path of await commands()) {
+      const [flagRows, title] = [rowsOf(page, path), path.join(' ')];
+      const flags = [...(await help(...path)).matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].map(
+        (match) => match[1] as string,
+      );
+      for (const flag of flags.filter((name) => name !== '--help' && name !== '--version')) {
+        if (!flagRows.includes(`\`${flag}`)) missing.push(`${title} ${flag}`);
+      }
+      if (flags.length > 1 && !page.includes(`\`${title}`)) missing.push(title);
+    }
+    expect(missing).toEqual([]);
+  });
+
+  /** The rows of the table from the command's own to the next command's. */
+  function rowsOf(page: string, path: readonly string[]): string {
+    const lines = page.split('\n');
+    const start = lines.findIndex((line) => line.startsWith(`| \`${path.join(' ')}`) && path.length > 0);
+    if (start < 0) return '';
+    const next = lines.findIndex((line, index) => index > start && !line.startsWith('| |'));
+    return lines.slice(start, next).join('\n');
+  }
+
+  test('every setting of the ztunnel is in CONFIGURATION.md', () => {
+    const page = read('docs/CONFIGURATION.md');
+    const missing = flagNames.filter(
+      (name) =>
+        !page.includes(`\`--${name} `) && !page.includes(`WEFT_${name.toUpperCase().replaceAll('-', '_')}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
+describe('metrics', () => {
+  test('every metric of the ztunnel and the controller is in OPERATIONS.md', async () => {
+    const connections = renderMetrics(new ConnectionMetrics().snapshot());
+    const node = await new NodeMetrics({ version: 'test' }).render();
+    const controller = new ControllerMetrics({
+      connectedNodes: () => 0,
+      xdsCounters: () => ({ responses: 0, resources: 0, nacks: 0 }),
+    });
+    const text = `${connections}${node}${await controller.registry.metrics()}`;
+    const own = [...text.matchAll(/^# TYPE ((?:istio|weft|workload)_\w+)/gm)].map(
+      (match) => match[1] as string,
+    );
+    expect(own.length).toBeGreaterThan(15);
+    const page = read('docs/OPERATIONS.md');
+    expect(own.filter((name) => !page.includes(name.replace(/_total$/, '')))).toEqual([]);
+  });
+});
+
+describe('links', () => {
+  test.each(documents.map((file) => relative(root, file)))('every link of %s leads somewhere', (file) => {
+    const links = [...read(file).matchAll(/\]\((?!https?:|mailto:)([^)\s]+)\)/g)].map(
+      (match) => match[1] as string,
+    );
+    expect(links.filter((link) => !leadsSomewhere(file, link))).toEqual([]);
+  });
+
+  function leadsSomewhere(file: string, link: string): boolean {
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? file : join(dirname(file), path);
+    if (!existsSync(join(root, target))) return false;
+    const headings = anchor === undefined ? [] : [...read(target).matchAll(/^#+ (.*)$/gm)];
+    return anchor === undefined || headings.some((match) => slug(match[1] as string) === anchor);
+  }
+
+  /** As code hosts make anchors of headings. */
+  function slug(heading: string): string {
+    return heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+  }
+});
