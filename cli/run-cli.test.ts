@@ -83,7 +83,7 @@ describe('weft token create and validate', () => {
     const { status, out } = await run('token', 'create', '--node', 'node-7', '--state', directory);
     expect(status).toBe(0);
     const tokens = new JoinTokens({ stateDir: directory, clock: systemClock });
-    const answer = await tokens.authenticate(out.trim());
+    const answer = await tokens.authenticate(`Bearer ${out.trim()}`);
     expect(answer).toMatchObject({ ok: true, caller: { node: 'node-7' } });
   });
 

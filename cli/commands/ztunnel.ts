@@ -12,6 +12,7 @@ interface Options {
   readonly tokenFile: string;
   readonly rootCert: string;
   readonly pinDir?: string;
+  readonly onExit?: string;
   readonly workers?: string;
   readonly logLevel?: string;
   readonly logFormat?: string;
@@ -32,6 +33,7 @@ export function addZtunnel(program: Command, _context: CliContext): void {
   });
   command
     .option('--pin-dir <dir>', 'bpffs directory of the capture that outlives the process, or "none"')
+    .option('--on-exit <what>', '"keep" pods captured at an orderly end (default), or "release" them')
     .option('--workers <count>', 'data threads (default: 1)')
     .option('--log-level <level>', 'trace, debug, info, warn or error (default: info)')
     .option('--log-format <format>', 'text or json (default: text)')
@@ -50,6 +52,7 @@ Every setting can also come from the environment: WEFT_ and the name, for exampl
         'token-file': options.tokenFile,
         'root-cert': options.rootCert,
         'pin-dir': options.pinDir,
+        'on-exit': options.onExit,
         workers: options.workers,
         'log-level': options.logLevel,
         'log-format': options.logFormat,
