@@ -1,0 +1,42 @@
+// What main.ts hands to the test processes it starts in namespaces of their own: which programs to run and where state
+// may be. A test that was not started this way must not start servers in the machine's own network.
+
+import type { Programs } from './programs.ts';
+import { RigError } from './rig-error.ts';
+
+export interface Isolation {
+  readonly programs: Programs;
+  /** A folder that goes away with the run, whatever its end. */
+  readonly stateRoot: string;
+  /** Folder with the CRDs of Gateway API: `standard/` and `experimental/`; undefined if it could not be had. */
+  readonly gatewayCrds?: string;
+}
+
+const variable = 'WEFT_KUBE_RUN';
+
+export function isolationEnv(isolation: Isolation): Record<string, string> {
+  return { [variable]: JSON.stringify(isolation) };
+}
+
+function isolation(): Isolation {
+  const text = process.env[variable];
+  if (text === undefined) {
+    throw new RigError(
+      'NOT_STARTED',
+      'These tests need namespaces of their own; run them with npm run test:kube',
+    );
+  }
+  return JSON.parse(text) as Isolation;
+}
+
+export function isolatedPrograms(): Programs {
+  return isolation().programs;
+}
+
+export function stateRoot(): string {
+  return isolation().stateRoot;
+}
+
+export function gatewayCrds(): string | undefined {
+  return isolation().gatewayCrds;
+}
