@@ -4,7 +4,6 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -28,8 +27,6 @@ export async function runTogether(options: TogetherOptions): Promise<number> {
   const pair = new ProgramPair();
   const onSignal = (): void => pair.end();
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  // No dots: bpffs refuses them in names.
-  const pinDir = `/sys/fs/bpf/weft/${options.node.replaceAll('.', '-')}`;
   const secrets = await mkdtemp(join(tmpdir(), 'weft-up-'));
   const tokens = new JoinTokens({ stateDir: resolve(options.state), clock: systemClock });
   let tokenId: string | undefined;
@@ -39,10 +36,9 @@ export async function runTogether(options: TogetherOptions): Promise<number> {
       const { token, record } = await tokens.create(options.node);
       tokenId = record.id;
       await writeFile(join(secrets, 'token'), token, { mode: 0o600 });
-      startTunnel(pair, { options, pinDir, tokenFile: join(secrets, 'token') });
+      startTunnel(pair, { options, tokenFile: join(secrets, 'token') });
     }
     const status = await pair.ended();
-    if (pair.asked) rmSync(pinDir, { recursive: true, force: true });
     return pair.asked ? 0 : status || 1;
   } finally {
     pair.end();
@@ -108,14 +104,14 @@ async function startController(pair: ProgramPair, options: TogetherOptions): Pro
 
 function startTunnel(
   pair: ProgramPair,
-  { options, pinDir, tokenFile }: { options: TogetherOptions; pinDir: string; tokenFile: string },
+  { options, tokenFile }: { options: TogetherOptions; tokenFile: string },
 ): void {
   pair.start('ztunnel', {
     node: options.node,
     controller: options.address,
     'token-file': tokenFile,
     'root-cert': join(resolve(options.state), 'root-cert.pem'),
-    'pin-dir': pinDir,
+    'on-exit': 'release',
   });
 }
 

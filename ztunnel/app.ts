@@ -102,7 +102,7 @@ export class Ztunnel {
     this.#connect();
   }
 
-  /** With `drain`, open connections get the drain time to end. Capture stays pinned, so pods fail closed meanwhile. */
+  /** With `drain`, open connections get the drain time to end. Pods that stay captured are refused until the next start. */
   async stop(options: { readonly drain: boolean }): Promise<void> {
     this.#xds?.close();
     this.#pods?.close();
@@ -112,7 +112,7 @@ export class Ztunnel {
     this.#dns?.close();
     this.#certificates?.close();
     this.#signer?.close();
-    this.#redirect?.close({ keepPins: this.#config['pin-dir'] !== 'none' });
+    this.#redirect?.close({ keepPins: this.#config['on-exit'] === 'keep' });
   }
 
   #startWorker(): DataWorker {
@@ -211,7 +211,8 @@ export class Ztunnel {
 }
 
 function pinOption(config: ZtunnelConfig): { pinDir?: string } {
-  const pinDir = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node}`;
+  // bpffs refuses dots in names.
+  const pinDir = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node.replaceAll('.', '-')}`;
   return pinDir === 'none' ? {} : { pinDir };
 }
 

@@ -18,6 +18,8 @@ const schema = z.object({
   'certificate-ttl': z.coerce.number().int().min(60).max(604_800).default(86_400),
   /** bpffs directory of the capture that outlives the process; `none` for capture that ends with it. */
   'pin-dir': z.string().optional(),
+  /** At an orderly end: `keep` the pods captured (and so refused) for the next start, or `release` them. */
+  'on-exit': z.enum(['keep', 'release']).default('keep'),
   workers: z.coerce.number().int().min(1).max(64).default(1),
   'admin-port': z.coerce.number().int().min(0).max(65_535).default(15_000),
   'metrics-port': z.coerce.number().int().min(0).max(65_535).default(15_020),

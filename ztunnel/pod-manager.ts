@@ -4,7 +4,7 @@
 
 import type { Redirect } from '../bpf/redirect.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
-import { identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
+import { formatSpiffeId, identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import { Backoff } from '../mesh/runtime/backoff.ts';
 import type { Clock, Timer } from '../mesh/runtime/clock.ts';
@@ -168,7 +168,7 @@ export class PodManager {
   }
 
   #leave(entry: Entry, how: 'drain' | 'now'): void {
-    const { redirect, dns, workers, certificates, logger, metrics } = this.#options;
+    const { redirect, dns, workers, logger, metrics } = this.#options;
     const { pod } = entry;
     this.#entries.delete(pod.uid);
     entry.retry?.cancel();
@@ -179,7 +179,16 @@ export class PodManager {
       metrics.podStopped();
       logger.info({ pod: `${pod.namespace}/${pod.name}`, how }, 'Pod released');
     }
-    certificates.release(identityOf(pod));
+    this.#releaseCertificate(pod);
+  }
+
+  #releaseCertificate(pod: NodePod): void {
+    const { certificates, workers } = this.#options;
+    const identity = identityOf(pod);
+    certificates.release(identity);
+    if ([...this.#entries.values()].some((other) => sameIdentity(other.pod, identity))) return;
+    const spiffeId = formatSpiffeId(identity);
+    for (const worker of workers) worker.post({ kind: 'certificate-removed', spiffeId });
   }
 
   #settle(): void {
