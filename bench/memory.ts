@@ -13,7 +13,7 @@ import type { LabProcess } from '../e2e/lab/lab-process.ts';
 const project = join(import.meta.dirname, '..');
 const controllerPort = 15012;
 /** Optimised code, caches and the first garbage collections have come and gone. */
-const settleMs = 8_000;
+const settleMs = 9_000;
 
 const { values } = parseArgs({
   options: {

@@ -1,10 +1,12 @@
 // `weft ztunnel`: settings, node tunnel, signals. Exit status 64 for wrong settings, 69 for a machine that lacks what
 // it takes, 1 for a failure.
 
+import { systemClock } from '../mesh/runtime/clock.ts';
 import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
 import { Ztunnel } from './app.ts';
 import { ConfigError, configFromCommandLine, type ZtunnelConfig } from './config.ts';
 import { missingFeatures } from './preflight.ts';
+import { beginStartup, endStartup } from './startup-memory.ts';
 
 const usageExitCode = 64;
 const unavailableExitCode = 69;
@@ -21,9 +23,11 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   logger.info({ config }, 'starting');
   const stopping = Promise.withResolvers<string>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
+  beginStartup();
   const ztunnel = new Ztunnel(config, logger);
   try {
     await ztunnel.start();
+    endStartup(systemClock);
     const cause = await Promise.race([stopping.promise, ztunnel.failed]);
     logger.info({ cause }, 'draining');
   } catch (error) {

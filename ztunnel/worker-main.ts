@@ -1,6 +1,7 @@
 // Entry of a data worker thread. Its reactor blocks in epoll, so the main thread posts messages and wakes it by an
 // eventfd; messages are then read in one go.
 
+import { flushCompileCache } from 'node:module';
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Reactor } from '../mesh/io/reactor.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
@@ -80,5 +81,7 @@ reactor.onWake(() => {
   }
 });
 post({ kind: 'ready', wakeFd: reactor.wakeFd });
+// For a start after a kill; from here on nothing but callbacks of the reactor runs.
+flushCompileCache();
 reactor.run();
 reactor[Symbol.dispose]();

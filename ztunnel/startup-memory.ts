@@ -1,0 +1,23 @@
+// What a node tunnel does about its own memory: bounded malloc arenas from the first thread on, and one release of what
+// only the start needed. Numbers are in docs/PERFORMANCE.md.
+
+import { flushCompileCache } from 'node:module';
+import { limitMallocArenas, releaseStartupMemory } from '../mesh/io/resident-memory.ts';
+import type { Clock } from '../mesh/runtime/clock.ts';
+
+/** The main thread and one worker allocate; a third arena would only keep what was freed. */
+const mallocArenas = 2;
+/** By then pods are captured and have their certificates. */
+const releaseAfterMs = 5_000;
+
+/** Call before the first worker starts. */
+export function beginStartup(): void {
+  limitMallocArenas(mallocArenas);
+}
+
+/** Call when everything runs. */
+export function endStartup(clock: Clock): void {
+  // For a start after a kill: an orderly exit writes the cache by itself.
+  flushCompileCache();
+  clock.after(releaseAfterMs, releaseStartupMemory, { unref: true });
+}
