@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { nodeFlags } from '../cli/program-files.ts';
 import { command } from '../e2e/lab/command.ts';
 import { Lab, type LabHost } from '../e2e/lab/lab.ts';
 import type { LabProcess } from '../e2e/lab/lab-process.ts';
@@ -61,7 +62,8 @@ function startTunnel(node: LabHost): LabProcess {
   writeFileSync(tokenFile, command([process.execPath, join(project, 'cli/main.ts'), ...create]));
   const pins = '/sys/fs/bpf/weft-memory';
   lab.own(pins);
-  const argv = [process.execPath, ...values['node-flag'], join(project, values.ztunnel), '--node', 'node-1'];
+  const flags = [...nodeFlags.ztunnel, ...values['node-flag']];
+  const argv = [process.execPath, ...flags, join(project, values.ztunnel), '--node', 'node-1'];
   argv.push('--controller', `${lab.control.address.v4}:${controllerPort}`, '--token-file', tokenFile);
   argv.push('--root-cert', join(state, 'root-cert.pem'), '--pin-dir', pins);
   return lab.spawn(node, { name: 'ztunnel', argv });

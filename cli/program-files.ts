@@ -10,6 +10,15 @@ export type ProgramName = 'controller' | 'ztunnel';
 /** Flags without their dashes; a list is a flag given several times, undefined one not given. */
 export type ProgramFlags = Readonly<Record<string, string | readonly string[] | undefined>>;
 
+/**
+ * What node itself is told. A young generation that stays small keeps 10 MB less of what the start left behind; the
+ * data path makes no garbage for each chunk, so it is not collected more often (docs/PERFORMANCE.md).
+ */
+export const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
+  controller: [],
+  ztunnel: ['--max-semi-space-size=2'],
+};
+
 /** Program and arguments for execve or spawn. */
 export function programArgv(name: ProgramName, options: ProgramFlags): string[] {
   const file = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
@@ -18,7 +27,7 @@ export function programArgv(name: ProgramName, options: ProgramFlags): string[] 
   const flags = Object.entries(options).flatMap(([flag, value = []]) =>
     [value].flat().flatMap((text) => [`--${flag}`, text]),
   );
-  return [process.execPath, file, ...flags];
+  return [process.execPath, ...nodeFlags[name], file, ...flags];
 }
 
 /** Replaces this process by the program; returns only by throwing. */

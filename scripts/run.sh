@@ -44,6 +44,14 @@ case $file in
     ;;
 esac
 
+# Types are stripped and sources compiled once, not at each start of each process. As trusted as the sources: who can
+# write here can write there. Node notices changed sources by itself.
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE-$root/.weft/compile-cache}"
+warm=$root/scripts/warm-compile-cache.ts
+if [ -n "$NODE_COMPILE_CACHE" ] && [ ! -d "$NODE_COMPILE_CACHE" ] && [ -f "$warm" ]; then
+  "$root/node_modules/node/bin/node" "$warm" || true
+fi
+
 # The command line takes paths relative to the caller's directory; everything else belongs to the project.
 [ "$file" = cli/main.ts ] || cd "$root"
 exec "$root/node_modules/node/bin/node" "$root/$file" "$@"

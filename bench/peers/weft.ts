@@ -4,6 +4,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { nodeFlags } from '../../cli/program-files.ts';
 import { command } from '../../e2e/lab/command.ts';
 import type { LabHost } from '../../e2e/lab/lab.ts';
 import type { LabProcess } from '../../e2e/lab/lab-process.ts';
@@ -86,7 +87,8 @@ function startZtunnel(site: Site, node: LabHost, { address, state, options }: Zt
     '--workers',
     `${options.workers}`,
   );
-  const program = [process.execPath, ...options.nodeFlags, join(project, 'ztunnel/main.ts'), ...argv];
+  const flags = [...nodeFlags.ztunnel, ...options.nodeFlags];
+  const program = [process.execPath, ...flags, join(project, 'ztunnel/main.ts'), ...argv];
   return site.lab.spawn(node, { name: `weft-${node.name}`, argv: [...withManyDescriptors, ...program] });
 }
 

@@ -4,6 +4,7 @@
 
 import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { nodeFlags, type ProgramName } from '../../cli/program-files.ts';
 import type { Agent } from '../lab/agent.ts';
 import { command } from '../lab/command.ts';
 import { Lab, type LabHost } from '../lab/lab.ts';
@@ -125,7 +126,7 @@ export class DemoWorld {
     const { v4 } = this.lab.control.address;
     const argv = ['--config', this.#configDirectory, '--state', this.#stateDirectory];
     argv.push('--address', `${v4}:${controllerPort}`, '--certificate-life', `${certificateLifetimeSeconds}`);
-    const controller = this.#program(this.lab.control, 'controller', 'controller/main.ts', argv);
+    const controller = this.#program(this.lab.control, 'controller', 'controller', argv);
     const from = controller.log.mark();
     await controller.waitForLine(/controller is ready/, { from, timeoutMs: 20_000 });
     this.#controller = controller;
@@ -173,7 +174,7 @@ export class DemoWorld {
     const argv = ['--node', node.name, '--controller', `${this.lab.control.address.v4}:${controllerPort}`];
     argv.push('--token-file', tokenFile, '--root-cert', join(this.#stateDirectory, 'root-cert.pem'));
     argv.push('--pin-dir', join(pins, node.name));
-    const tunnel = this.#program(node, `ztunnel-${node.name}`, 'ztunnel/main.ts', argv);
+    const tunnel = this.#program(node, `ztunnel-${node.name}`, 'ztunnel', argv);
     this.#tunnels.set(node.name, { process: tunnel, agent: this.lab.agent(node) });
     await this.#untilReady(node.name, tunnel);
   }
@@ -193,8 +194,9 @@ export class DemoWorld {
     return tunnel;
   }
 
-  #program(host: LabHost, name: string, file: string, argv: readonly string[]): LabProcess {
-    return this.lab.spawn(host, { name, argv: [process.execPath, join(project, file), ...argv] });
+  #program(host: LabHost, name: string, program: ProgramName, argv: readonly string[]): LabProcess {
+    const file = join(project, program, 'main.ts');
+    return this.lab.spawn(host, { name, argv: [process.execPath, ...nodeFlags[program], file, ...argv] });
   }
 }
 
