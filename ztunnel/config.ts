@@ -67,15 +67,12 @@ export function parseConfig(values: Readonly<Record<string, string | undefined>>
 /** @throws ConfigError */
 export function configFromCommandLine(
   args: readonly string[],
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
 ): ZtunnelConfig {
   const options = Object.fromEntries(flagNames.map((name) => [name, { type: 'string' as const }]));
   let flags: Record<string, string | undefined>;
   try {
-    flags = parseArgs({ args: [...args], options, strict: true }).values as Record<
-      string,
-      string | undefined
-    >;
+    flags = parseArgs({ args: [...args], options, strict: true }).values;
   } catch (error) {
     throw new ConfigError([error instanceof Error ? error.message : String(error)]);
   }

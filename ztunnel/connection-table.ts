@@ -12,7 +12,7 @@ export interface TrackedConnection {
   /** Drops both sides at once, for `reason`. */
   cut(reason: string): void;
   /** Bytes so far, client to server and back. */
-  progress(): { readonly received: number; readonly sent: number };
+  readonly progress: () => { readonly received: number; readonly sent: number };
 }
 
 /** For the admin page. */

@@ -41,7 +41,7 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
 
 if (import.meta.main) {
   try {
-    process.exitCode = await runZtunnel(configFromCommandLine(process.argv.slice(2), process.env));
+    process.exitCode = await runZtunnel(configFromCommandLine(process.argv.slice(2)));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.problems.map((problem) => `weft ztunnel: ${problem}`).join('\n')}\n`);
