@@ -26,8 +26,3 @@ export interface LivenessOptions {
   readonly unusedReleaseMs: number;
 }
 
-export const defaultLiveness: LivenessOptions = {
-  pingAfterMs: 10_000,
-  pingTimeoutMs: 20_000,
-  unusedReleaseMs: 300_000,
-};
