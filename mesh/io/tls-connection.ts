@@ -41,6 +41,8 @@ export interface TlsConnectionOptions {
 const ringBytes = 320 * 1024;
 /** Less room than this counts as none: better to wait for the kernel than to send scraps. */
 const shortRoom = 16 * 1024;
+/** Less than this was a short read, whatever OpenSSL's read buffer has room for. */
+const shortReadBytes = readAheadBytes / 2;
 const readRoundsPerTurn = 4;
 const endTimeoutMs = 2_000;
 const plain = new Slab(readAheadBytes + 16_384);
@@ -51,8 +53,10 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   #options: TlsConnectionOptions;
   #ssl: number;
   #rbio: number;
-  /** Bytes OpenSSL had read from the socket when it was last found empty. */
+  /** Bytes OpenSSL had read from the socket after its last wide read. */
   #received = 0;
+  /** OpenSSL holds bytes: its next read of the socket may be for the rest of a record only, not for all there is. */
+  #pending = false;
   #ring = new TlsRing(ringBytes);
   #state: 'handshake' | 'open' | 'ending' | 'closed' = 'handshake';
   #sink: TlsSink | undefined;
@@ -174,6 +178,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     this.flush();
     // The handshake reads piece by piece: what came right behind it brings no edge of its own.
     this.#received = openssl.BIO_number_read(this.#rbio);
+    this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
     this.#read(true);
   }
 
@@ -204,22 +209,27 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
 
   /** @param thorough reads until the kernel has nothing left, also where a short read tells that it has nothing. */
   #read(thorough: boolean): void {
-    // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
-    openssl.ERR_clear_error();
+    let emptied = false;
     for (let round = 0; round < readRoundsPerTurn; round++) {
+      // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
+      openssl.ERR_clear_error();
       let filled = 0;
       while (filled < readAheadBytes) {
+        const wide = !this.#pending;
         const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
         if (count <= 0) {
           // Asked at once: what the sink does with the bytes before may write, which changes the answer.
           const code = openssl.SSL_get_error(this.#ssl, count);
           const errno = code === openssl.SSL_ERROR_SYSCALL ? libc.errno() : 0;
+          this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
           this.#deliver(filled);
           this.#readEnded(code, errno);
           return;
         }
         filled += count;
-        if (!thorough && this.#drained()) return this.#deliver(filled);
+        this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
+        if (wide && !thorough && this.#wasShort()) emptied = true;
+        if (emptied && !this.#pending) return this.#deliver(filled);
       }
       this.#deliver(filled);
       if (this.#closed()) return;
@@ -228,15 +238,15 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   /**
-   * True when OpenSSL holds nothing and its last read of the socket was a short one: the kernel then has nothing either,
-   * and new bytes bring a new edge (epoll(7)). Saves a failing read for every small message.
+   * After a wide read, one that began with nothing in OpenSSL's buffer: true when it took all the kernel had, since new
+   * bytes then bring a new edge (epoll(7)); saves a failing read for every small message. A read in the middle of a record
+   * says nothing: OpenSSL asks for exactly the rest of it (tls_get_more_records).
    */
-  #drained(): boolean {
-    if (openssl.SSL_has_pending(this.#ssl) !== 0) return false;
+  #wasShort(): boolean {
     const total = openssl.BIO_number_read(this.#rbio);
     const arrived = total - this.#received;
     this.#received = total;
-    return arrived < readAheadBytes;
+    return arrived < shortReadBytes;
   }
 
   #deliver(length: number): void {
