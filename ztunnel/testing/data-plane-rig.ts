@@ -1,0 +1,225 @@
+// The data plane without a controller: nodes, each with a redirect and a data worker of its own, pods in real network
+// namespaces, and a model made by hand. Certificates are of a test authority. Everything of it is in this process
+// except the traffic, which goes through the kernel as in production.
+
+import { FlowMaps } from '../../bpf/flow-maps.ts';
+import { Redirect } from '../../bpf/redirect.ts';
+import { TestNetwork, type TestPod } from '../../bpf/testing/test-network.ts';
+import { TestAuthority } from '../../mesh/io/testing/authority.ts';
+import type { TlsCredentials } from '../../mesh/io/tls-context.ts';
+import { makeWorkload } from '../../mesh/model/fixture.ts';
+import { emptyDelta, type ModelDelta } from '../../mesh/model/model.ts';
+import type { NodePod } from '../../mesh/model/node-pod.ts';
+import { formatSpiffeId, identityOf, type SpiffeId } from '../../mesh/model/spiffe-id.ts';
+import type { Workload, WorkloadUid } from '../../mesh/model/workload.ts';
+import type { ConnectionSummary } from '../connection-table.ts';
+import { DataWorker } from '../data-worker.ts';
+import { openPodListeners } from '../pod-listeners.ts';
+import { ports } from '../ports.ts';
+import type { DataPlaneSettings, ToWorker } from '../worker-messages.ts';
+import { within } from './pod-sockets.ts';
+
+export interface RigPod extends TestPod {
+  readonly node: RigNode;
+  readonly workload: Workload;
+  readonly spiffeId: SpiffeId;
+}
+
+export interface RigPodOptions {
+  readonly node?: string;
+  readonly serviceAccount?: string;
+  /** False: outside the mesh. */
+  readonly enrolled?: boolean;
+  readonly workload?: Partial<Workload>;
+}
+
+const settings: DataPlaneSettings = {
+  connectTimeoutMs: 10_000,
+  handshakeTimeoutMs: 10_000,
+  idleTimeoutMs: 0,
+  halfClosedTimeoutMs: 60_000,
+  liveness: { pingAfterMs: 10_000, pingTimeoutMs: 20_000, unusedReleaseMs: 300_000 },
+  workers: 1,
+  maxConnections: 10_000,
+  bufferBudgetBytes: 256 * 1024 * 1024,
+  logFormat: 'text',
+};
+
+/** One node: what `weft ztunnel` has, without the main thread's other work. */
+export class RigNode {
+  readonly name: string;
+  readonly redirect = Redirect.open({});
+  readonly worker: DataWorker;
+  readonly flows: FlowMaps;
+  /** What the worker said beside the access log; a test that expects none asserts that. */
+  readonly problems: string[] = [];
+  #text = '';
+  #wake = new Set<() => void>();
+
+  constructor(name: string, overrides: Partial<DataPlaneSettings>) {
+    this.name = name;
+    this.flows = new FlowMaps(this.redirect.fds);
+    this.worker = new DataWorker(
+      { settings: { ...settings, ...overrides }, flowMaps: this.redirect.fds },
+      {
+        onAccessLog: (text) => {
+          this.#text += text;
+          for (const wake of this.#wake) wake();
+        },
+        onLog: (_level, message, fields) => this.problems.push(`${message} ${JSON.stringify(fields)}`),
+        onDied: (error) => this.problems.push(`died: ${error.message}`),
+      },
+    );
+  }
+
+  get log(): readonly string[] {
+    return this.#text.split('\n').slice(0, -1);
+  }
+
+  /** The first line from line `from` on that matches. */
+  logLine(pattern: RegExp, from = 0): Promise<string> {
+    const find = () => this.log.slice(from).find((line) => pattern.test(line));
+    let look = (): void => {};
+    const found = new Promise<string>((resolve) => {
+      look = () => {
+        const line = find();
+        if (line !== undefined) resolve(line);
+      };
+      this.#wake.add(look);
+      look();
+    });
+    return within(`a line like ${pattern} in the log of ${this.name}`, found).finally(() =>
+      this.#wake.delete(look),
+    );
+  }
+
+  async connections(): Promise<readonly ConnectionSummary[]> {
+    return await this.worker.connections();
+  }
+
+  /** Resolves when no connection is tracked any more. */
+  async idle(): Promise<void> {
+    const asked = async (): Promise<void> => {
+      while ((await this.connections()).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    };
+    await within(`node ${this.name} to have no connection`, asked());
+  }
+
+  async close(): Promise<void> {
+    await this.worker.stop();
+    this.redirect.close({ keepPins: false });
+  }
+}
+
+export class DataPlaneRig implements AsyncDisposable {
+  readonly network = new TestNetwork();
+  readonly authority: TestAuthority;
+  readonly nodes: readonly RigNode[];
+  readonly credentials = new Map<SpiffeId, TlsCredentials>();
+
+  private constructor(authority: TestAuthority, nodes: readonly RigNode[]) {
+    this.authority = authority;
+    this.nodes = nodes;
+  }
+
+  /** Two nodes, `node-1` and `node-2`; no pod yet. */
+  static async open(overrides: Partial<DataPlaneSettings> = {}): Promise<DataPlaneRig> {
+    const authority = await TestAuthority.create();
+    return new DataPlaneRig(
+      authority,
+      ['node-1', 'node-2'].map((name) => new RigNode(name, overrides)),
+    );
+  }
+
+  node(name: string): RigNode {
+    const node = this.nodes.find((each) => each.name === name);
+    if (node === undefined) throw new Error(`No node ${name}`);
+    return node;
+  }
+
+  /** Makes the pod, tells every node of it and has its own node capture it. */
+  async addPod(label: string, options: RigPodOptions = {}): Promise<RigPod> {
+    const test = this.network.addPod(label);
+    const node = this.node(options.node ?? 'node-1');
+    const workload = makeWorkload(`Kubernetes//Pod/shop/${label}`, {
+      name: label,
+      workloadName: label,
+      canonicalName: label,
+      addresses: [test.ipv4, test.ipv6],
+      node: node.name,
+      serviceAccount: options.serviceAccount ?? label,
+      tunnelProtocol: options.enrolled === false ? 'none' : 'hbone',
+      ...options.workload,
+    });
+    const pod: RigPod = { ...test, node, workload, spiffeId: formatSpiffeId(identityOf(workload)) };
+    await this.apply({ workloads: [workload] });
+    if (options.enrolled !== false) await this.capture(pod);
+    return pod;
+  }
+
+  /** What the pod manager does when a pod is enrolled. */
+  async capture(pod: RigPod): Promise<void> {
+    const { node, spiffeId } = pod;
+    if (!this.credentials.has(spiffeId)) await this.renew(spiffeId);
+    const own = nodePod(pod);
+    const [listeners] = openPodListeners(own, 1);
+    if (listeners === undefined) throw new Error('No listeners');
+    node.redirect.attach(own.uid, {
+      netnsPath: pod.netnsPath,
+      addresses: own.addresses,
+      outboundPort: ports.outbound,
+      hboneListeners: listeners.hbone,
+      plaintextListeners: listeners.plaintext,
+    });
+    node.worker.post({ kind: 'pod-added', workerPod: { pod: own, listeners } });
+  }
+
+  async release(pod: RigPod, how: 'drain' | 'now'): Promise<void> {
+    pod.node.redirect.detach(pod.workload.uid);
+    pod.node.worker.post({ kind: 'pod-removed', uid: pod.workload.uid, how });
+    await pod.node.connections();
+  }
+
+  /** Issues a certificate for the identity and gives it to every node; `credentials` in place of a good one. */
+  async renew(spiffeId: SpiffeId, credentials?: TlsCredentials): Promise<void> {
+    const issued = credentials ?? (await this.authority.issue({ uris: [spiffeId] }));
+    this.credentials.set(spiffeId, issued);
+    await this.tellAll({ kind: 'certificate', spiffeId, credentials: issued });
+  }
+
+  /** Resolves when every node has the change: what a node acknowledges to its controller. */
+  async apply(change: Omit<Partial<ModelDelta>, 'removed'> & { removed?: Partial<ModelDelta['removed']> }) {
+    const delta: ModelDelta = {
+      ...emptyDelta,
+      ...change,
+      removed: { ...emptyDelta.removed, ...change.removed },
+    };
+    await this.tellAll({ kind: 'model', delta });
+  }
+
+  async tellAll(message: ToWorker): Promise<void> {
+    for (const node of this.nodes) node.worker.post(message);
+    // Messages are handled in order, so an answer to this shows that the one before has taken effect.
+    await Promise.all(this.nodes.map((node) => node.connections()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const node of this.nodes) await node.close();
+    this.network.dispose();
+  }
+}
+
+function nodePod(pod: RigPod): NodePod {
+  const { uid, name, namespace, serviceAccount, trustDomain, node } = pod.workload;
+  return {
+    uid: uid as WorkloadUid,
+    name,
+    namespace,
+    serviceAccount,
+    trustDomain,
+    node,
+    addresses: [pod.ipv4, pod.ipv6],
+    netns: pod.netnsPath,
+    enrolled: true,
+  };
+}
