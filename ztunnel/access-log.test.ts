@@ -96,10 +96,28 @@ describe('formatClosed()', () => {
 });
 
 describe('formatFailed()', () => {
-  it('is a warning with addresses, direction and reason', () => {
-    expect(formatFailed(info, { flag: 'DENY', reason: denialReason(unmatched) }, text)).toBe(
-      `${head}\twarn\taccess\tconnection failed\tsrc.addr=10.77.0.1:58862 dst.addr=10.77.0.2:15008 ` +
+  const failure = { flag: 'DENY', reason: denialReason(unmatched) } as const;
+
+  it('is a warning with who, where to and why, in the order of complete lines', () => {
+    expect(formatFailed(info, failure, text)).toBe(
+      `${head}\twarn\taccess\tconnection failed\tsrc.addr=10.77.0.1:58862 src.workload="client" src.namespace="shop" ` +
+        'src.identity="spiffe://cluster.local/ns/shop/sa/client" src.cluster="Kubernetes" dst.addr=10.77.0.2:15008 ' +
+        'dst.hbone_addr=10.77.0.2:8080 dst.service="api.shop.svc.cluster.local" dst.workload="api-1" ' +
+        'dst.namespace="shop" dst.identity="spiffe://cluster.local/ns/shop/sa/api" dst.cluster="Kubernetes" ' +
         'direction="outbound" error="connection denied: no allow policy matched (asked shop/only-web)" response_flags="DENY"\n',
+    );
+  });
+
+  it('names the identity it dialled with, but none of the destination that nobody proved', () => {
+    const refused = { ...info, mutualTls: false, destinationIdentity: undefined };
+    const line = formatFailed(refused, failure, text);
+    expect(line).toContain('src.identity="spiffe://cluster.local/ns/shop/sa/client"');
+    expect(line).not.toContain('dst.identity');
+  });
+
+  it('leaves out what is not known', () => {
+    expect(formatFailed(makeConnectionInfo({ direction: 'inbound' }), failure, text).split('\t')[4]).toMatch(
+      /^src\.addr=10\.77\.0\.1:58862 dst\.addr=10\.77\.0\.2:15008 direction="inbound" error="/,
     );
   });
 });

@@ -39,15 +39,17 @@ export function formatClosed(
   return formatLine(level, 'connection complete', fields, options);
 }
 
-/** The line of a connection that was refused before it was open: who, where to, and why. */
+/** The line of a connection that never was open: who, where to as far as it was known, and why. */
 export function formatFailed(
   info: ConnectionInfo,
   failure: { readonly flag: ResponseFlag; readonly reason: string },
   options: { readonly endedAt: number; readonly format: AccessLogFormat },
 ): string {
+  // A tunnel that was dialled was dialled as the pod, also if the other side never answered.
+  const dialledAsPod = info.direction === 'outbound' && info.hboneAuthority !== undefined;
   const fields: Field[] = [
-    ['src.addr', formatHostPort(info.sourceAddress, info.sourcePort), 'bare'],
-    ['dst.addr', formatHostPort(info.destinationAddress, info.destinationPort), 'bare'],
+    ...sourceFields(info, info.mutualTls || dialledAsPod),
+    ...destinationFields(info),
     ['direction', info.direction, 'quoted'],
     ['error', failure.reason, 'quoted'],
     ['response_flags', failure.flag === '-' ? undefined : failure.flag, 'quoted'],
@@ -89,13 +91,13 @@ export function isLogged(mode: MeshConfig['accessLog'], failed: boolean): boolea
   return mode === 'all' || (mode === 'failures' && failed);
 }
 
-function sourceFields(info: ConnectionInfo): Field[] {
+function sourceFields(info: ConnectionInfo, showIdentity = info.mutualTls): Field[] {
   const { sourceWorkload: workload, sourceLabels: labels } = info;
   return [
     ['src.addr', formatHostPort(info.sourceAddress, info.sourcePort), 'bare'],
     ['src.workload', workload?.name ?? labels?.workload, 'quoted'],
     ['src.namespace', workload?.namespace ?? labels?.namespace, 'quoted'],
-    ['src.identity', info.mutualTls ? info.sourceIdentity : undefined, 'quoted'],
+    ['src.identity', showIdentity ? info.sourceIdentity : undefined, 'quoted'],
     ['src.cluster', workload?.clusterId ?? labels?.cluster, 'quoted'],
   ];
 }

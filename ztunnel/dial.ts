@@ -2,7 +2,6 @@
 // not. Says only whether it worked and whether another attempt is safe; choosing where to go is the caller's business.
 
 import type { ConnectRequest } from '../mesh/hbone/client-tunnel.ts';
-import type { HboneError, HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
 import { formatBaggage, formatForwarded, newTraceparent } from '../mesh/hbone/metadata.ts';
 import type { H2Session } from '../mesh/h2/session.ts';
 import type { H2Stream, StreamHandler } from '../mesh/h2/stream.ts';
@@ -15,6 +14,7 @@ import { formatSpiffeId, identityOf, type Identity, type SpiffeId } from '../mes
 import type { Workload } from '../mesh/model/workload.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { DataPlane } from './data-plane.ts';
+import { type DialError, dialErrorOf } from './dial-error.ts';
 import { ports } from './ports.ts';
 
 export interface DialTarget {
@@ -42,15 +42,6 @@ export interface DialHandler {
   }): StreamHandler;
   onPlain(connected: DialledSocket): void;
   onFailed(failure: DialError): void;
-}
-
-export interface DialError {
-  readonly message: string;
-  readonly kind: 'connect' | 'tls' | 'identity' | 'tunnel' | 'denied';
-  /** Another endpoint may be tried: no byte of the application was sent. */
-  readonly retryable: boolean;
-  /** A tunnel from the pool broke under the request: says nothing about the endpoint, a fresh tunnel may work. */
-  readonly stale: boolean;
 }
 
 export interface PendingDial {
@@ -143,36 +134,8 @@ function dialTunnel(
         reason: (id) => request.tunnel.takeReason(id),
         ended: () => request.tunnel.streamEnded(),
       }),
-    onFailed: (error) => handler.onFailed(fromHbone(error, reused)),
+    onFailed: (error) => handler.onFailed(dialErrorOf(error, { reused })),
   });
   reused = request.tunnel.reused;
   return request;
-}
-
-function fromHbone(error: HboneError, reused: boolean): DialError {
-  const { message, retryable, code } = error;
-  return {
-    message,
-    retryable,
-    kind: kindOf(code),
-    stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
-  };
-}
-
-function kindOf(code: HboneErrorCode): DialError['kind'] {
-  switch (code) {
-    case 'denied':
-      return 'denied';
-    case 'tls-failed':
-      return 'tls';
-    case 'identity-rejected':
-      return 'identity';
-    case 'connect-failed':
-      return 'connect';
-    case 'tunnel-lost':
-    case 'tunnel-full':
-    case 'refused':
-    case 'cancelled':
-      return 'tunnel';
-  }
 }

@@ -17,14 +17,8 @@ import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
 import type { TrackedConnection } from './connection-table.ts';
 import type { DataPlane } from './data-plane.ts';
-import {
-  type DialError,
-  type DialHandler,
-  type DialTarget,
-  dial,
-  type PendingDial,
-  usesTunnel,
-} from './dial.ts';
+import { type DialHandler, type DialTarget, dial, type PendingDial, usesTunnel } from './dial.ts';
+import { type DialError, flagOf } from './dial-error.ts';
 import { ports } from './ports.ts';
 import { type Destination, resolve } from './resolve.ts';
 
@@ -286,21 +280,6 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     if (this.#handle !== undefined) this.#plane.balancer.closed(this.#handle);
     this.#plane.connections.delete(this);
     this.#plane.connectionEnded(this.pod);
-  }
-}
-
-function flagOf(failure: DialError): ResponseFlag {
-  switch (failure.kind) {
-    case 'denied':
-      return 'DENY';
-    case 'tls':
-      return 'TLS_FAILURE';
-    case 'identity':
-      return 'IDENTITY_ERROR';
-    case 'tunnel':
-      return 'H2_HANDSHAKE_FAILURE';
-    case 'connect':
-      return 'CONNECT';
   }
 }
 

@@ -1,0 +1,36 @@
+import { describe, expect, it } from 'vitest';
+import { HboneError, type HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
+import { dialErrorOf, flagOf } from './dial-error.ts';
+
+function dialError(code: HboneErrorCode, { reused = false, retryable = true } = {}) {
+  return dialErrorOf(new HboneError(code, 'Failed', { retryable }), { reused });
+}
+
+describe('flagOf()', () => {
+  it.each([
+    ['denied', 'DENY'],
+    ['tls-failed', 'TLS_FAILURE'],
+    ['identity-rejected', 'IDENTITY_ERROR'],
+    ['connect-failed', 'CONNECT'],
+    ['tunnel-lost', 'H2_HANDSHAKE_FAILURE'],
+    ['tunnel-full', 'H2_HANDSHAKE_FAILURE'],
+    ['cancelled', 'H2_HANDSHAKE_FAILURE'],
+  ] as const)('says of %s: %s', (code, flag) => expect(flagOf(dialError(code))).toBe(flag));
+
+  it('says CONNECT when the destination node could not reach the application, for the tunnel is well', () => {
+    expect(flagOf(dialError('refused'))).toBe('CONNECT');
+  });
+});
+
+describe('dialErrorOf()', () => {
+  it('is stale only when a tunnel of the pool broke', () => {
+    expect(dialError('tunnel-lost', { reused: true }).stale).toBe(true);
+    expect(dialError('tunnel-lost').stale).toBe(false);
+    expect(dialError('refused', { reused: true }).stale).toBe(false);
+  });
+
+  it('hands on whether another endpoint may be tried', () => {
+    expect(dialError('connect-failed').retryable).toBe(true);
+    expect(dialError('denied', { retryable: false }).retryable).toBe(false);
+  });
+});

@@ -1,0 +1,60 @@
+// Why a dial failed: what it means for another attempt, for the endpoint's health and for the response flag of the
+// connection. Pure.
+
+import type { HboneError, HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
+import type { ResponseFlag } from './connection-info.ts';
+
+export interface DialError {
+  readonly message: string;
+  readonly kind: 'connect' | 'tls' | 'identity' | 'tunnel' | 'denied';
+  /** Another endpoint may be tried: no byte of the application was sent. */
+  readonly retryable: boolean;
+  /** A tunnel from the pool broke under the request: says nothing about the endpoint, a fresh tunnel may work. */
+  readonly stale: boolean;
+}
+
+/** @param options.reused the tunnel came from the pool */
+export function dialErrorOf(error: HboneError, { reused }: { readonly reused: boolean }): DialError {
+  const { message, retryable, code } = error;
+  return {
+    message,
+    retryable,
+    kind: kindOf(code),
+    stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
+  };
+}
+
+/** The flag of a connection that this failure ended (WIRE 7). */
+export function flagOf({ kind }: DialError): ResponseFlag {
+  switch (kind) {
+    case 'denied':
+      return 'DENY';
+    case 'tls':
+      return 'TLS_FAILURE';
+    case 'identity':
+      return 'IDENTITY_ERROR';
+    case 'tunnel':
+      return 'H2_HANDSHAKE_FAILURE';
+    case 'connect':
+      return 'CONNECT';
+  }
+}
+
+function kindOf(code: HboneErrorCode): DialError['kind'] {
+  switch (code) {
+    case 'denied':
+      return 'denied';
+    case 'tls-failed':
+      return 'tls';
+    case 'identity-rejected':
+      return 'identity';
+    // `refused`: the tunnel works, the destination node could not make the connection to the application.
+    case 'connect-failed':
+    case 'refused':
+      return 'connect';
+    case 'tunnel-lost':
+    case 'tunnel-full':
+    case 'cancelled':
+      return 'tunnel';
+  }
+}
