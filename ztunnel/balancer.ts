@@ -5,10 +5,10 @@
 
 import type { ModelDelta } from '../mesh/model/model.ts';
 import type { Service, ServiceKey } from '../mesh/model/service.ts';
-import type { TrafficPolicy } from '../mesh/model/traffic-policy.ts';
+import { defaultOutlierDetection, type TrafficPolicy } from '../mesh/model/traffic-policy.ts';
 import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
-import { defaultOutlierDetection, EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
+import { EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
 import {
   buildTiers,
   type Candidate,

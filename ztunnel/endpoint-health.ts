@@ -4,17 +4,6 @@
 
 import type { OutlierDetection } from '../mesh/model/traffic-policy.ts';
 
-/**
- * Three failures tell a dead endpoint from one lost packet; 5 s is about how long a restart takes; half of the
- * endpoints must stay, because a failure of most of them is more likely ours than theirs.
- */
-export const defaultOutlierDetection: OutlierDetection = {
-  consecutiveFailures: 3,
-  baseEjectionMs: 5_000,
-  maxEjectionMs: 60_000,
-  maxEjectionPercent: 50,
-};
-
 /** Times are monotonic ms. */
 export class EndpointHealth {
   #consecutiveFailures = 0;

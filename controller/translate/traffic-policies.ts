@@ -2,7 +2,11 @@
 // name; the others are told. A field that cannot be used is left at the built-in default, and the status says so.
 
 import type { LoadBalancing, LocalityScope } from '../../mesh/model/service.ts';
-import type { OutlierDetection, TrafficPolicy } from '../../mesh/model/traffic-policy.ts';
+import {
+  defaultOutlierDetection,
+  type OutlierDetection,
+  type TrafficPolicy,
+} from '../../mesh/model/traffic-policy.ts';
 import type { TrafficPolicyObject } from '../resources/own-kinds.ts';
 import type { Resources } from '../resources/resources.ts';
 import type { FieldPath } from '../source/problem.ts';
@@ -97,10 +101,11 @@ function translateOutliers(
 ): OutlierDetection | undefined {
   if (written === undefined) return undefined;
   const baseEjectionMs =
-    duration(['outlierDetection', 'baseEjection'], written.baseEjection, { min: 1, max: hourMs }) ?? 10_000;
+    duration(['outlierDetection', 'baseEjection'], written.baseEjection, { min: 1, max: hourMs }) ??
+    defaultOutlierDetection.baseEjectionMs;
   const maxEjectionMs =
     duration(['outlierDetection', 'maxEjection'], written.maxEjection, { min: 1, max: 24 * hourMs }) ??
-    300_000;
+    defaultOutlierDetection.maxEjectionMs;
   return {
     consecutiveFailures: written.consecutiveFailures,
     baseEjectionMs,

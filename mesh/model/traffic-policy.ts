@@ -10,6 +10,18 @@ export interface OutlierDetection {
   readonly maxEjectionPercent: number;
 }
 
+/**
+ * Of the built-in default, and of every field that a policy leaves out (the CRD says the same).
+ * Three failures tell a dead endpoint from one lost packet; 5 s is about how long a restart takes; half of the
+ * endpoints must stay, because a failure of most of them is more likely ours than theirs.
+ */
+export const defaultOutlierDetection: OutlierDetection = {
+  consecutiveFailures: 3,
+  baseEjectionMs: 5_000,
+  maxEjectionMs: 60_000,
+  maxEjectionPercent: 50,
+};
+
 export interface TrafficPolicy {
   /** `namespace/name` of the object this came from. */
   readonly key: string;
