@@ -1,6 +1,7 @@
 // What the figures were taken on: results of different machines or versions must not be compared unknowingly.
 
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 
 export interface Machine {
@@ -8,6 +9,8 @@ export interface Machine {
   readonly cpu: string;
   readonly cores: number;
   readonly memoryGB: number;
+  /** Of TCP, which the namespaces inherit: BBR paces, CUBIC does not. */
+  readonly congestionControl: string;
   readonly node: string;
   /** OpenSSL of node, which Weft uses. */
   readonly openssl: string;
@@ -23,6 +26,7 @@ export function describeMachine(): Machine {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memoryGB: Math.round(totalmem() / 1e9),
+    congestionControl: readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim(),
     node: process.versions.node,
     openssl: process.versions.openssl,
     nginx: firstMatch(['nginx', '-v'], /nginx\/(\S+)/),

@@ -1,6 +1,7 @@
 // The measurements, one function each: load in the client pod against a running peer, figures out. All bytes are 8-bit,
 // GB and MB are powers of ten; CPU is user and system time of both sides' proxies together.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type { LabProcess } from '../e2e/lab/lab-process.ts';
 import { BenchError } from './bench-error.ts';
 import type { Figures } from './metrics.ts';
@@ -18,6 +19,9 @@ export interface Effort {
   readonly rampSeconds: number;
   readonly idleConnections: number;
 }
+
+/** A proxy counts as idle so long after it was ready: by then a ztunnel has given back what only its start needed. */
+const settleMs = 8_000;
 
 export interface Subject {
   readonly site: Site;
@@ -141,6 +145,7 @@ async function connect(
 /** Of the larger side. Wants a peer that has served nothing yet. */
 async function measureMemory({ site, peer, effort }: Subject): Promise<Figures> {
   if (peer.proxies.length === 0) return {};
+  await delay(settleMs);
   const before = peer.proxies.map(resident);
   const holder = site.start('hold', [
     ...dialArguments(peer.targets.echo),

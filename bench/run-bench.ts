@@ -141,7 +141,7 @@ function rejectAtEnd(proxy: LabProcess, probe: LabProcess): Promise<never> {
 
 /** A little of every kind of load, so that code is compiled and pools are filled; the same for every peer. */
 async function warmUp(site: Site, { targets }: RunningPeer): Promise<void> {
-  await site.run('connect', [...dialArguments(targets.echo), '--seconds', '1', '--threads', '2']);
+  await site.run('connect', [...dialArguments(targets.echo), '--seconds', '3', '--threads', '2']);
   await site.run('round-trip', [...dialArguments(targets.echo), '--seconds', '0.5', '--ramp', '0']);
   const window = ['--seconds', '1', '--ramp', '0', '--streams', '2', '--counter', site.counterFile];
   await site.run('bulk', [...dialArguments(targets.sink), ...window]);

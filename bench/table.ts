@@ -48,10 +48,10 @@ export function markdownTable(rows: readonly (readonly string[])[]): string {
 
 /** One sentence that says what the table was taken from. */
 export function provenance({ date, machine, rounds, effort }: Results): string {
-  const { cpu, cores, kernel, node, openssl, nginx, haproxy, commit } = machine;
+  const { cpu, cores, kernel, congestionControl, node, openssl, nginx, haproxy, commit } = machine;
   return (
     `Taken ${date.slice(0, 10)} at commit ${commit}: median of ${rounds.length} rounds of ${effort.seconds} s windows, ` +
-    `${cores} cores of ${cpu}, Linux ${kernel}, Node ${node} (OpenSSL ${openssl}), nginx ${nginx}, HAProxy ${haproxy}.`
+    `${cores} cores of ${cpu}, Linux ${kernel} (TCP ${congestionControl}), Node ${node} (OpenSSL ${openssl}), nginx ${nginx}, HAProxy ${haproxy}.`
   );
 }
 
