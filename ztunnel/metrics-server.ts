@@ -8,7 +8,7 @@ export type MetricsSource = () => string | Promise<string>;
 
 export function openMetricsServer(
   sources: readonly MetricsSource[],
-  options: { readonly address: string; readonly port: number; readonly onError?: (error: Error) => void },
+  options: { readonly address?: string; readonly port: number; readonly onError?: (error: Error) => void },
 ): Promise<HttpEndpoint> {
   const scrape = {
     get: async () => {

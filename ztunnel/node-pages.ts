@@ -29,9 +29,6 @@ export interface NodePagesOptions {
   readonly quit: () => void;
 }
 
-/** Metrics and readiness are for scrapers and probes outside the node's processes. */
-const anyAddress = '0.0.0.0';
-
 export class NodePages {
   #options: NodePagesOptions;
   #endpoints: HttpEndpoint[] = [];
@@ -47,11 +44,8 @@ export class NodePages {
     const connectionMetrics = async (): Promise<string> =>
       renderMetrics(ConnectionMetrics.merge(await Promise.all(workers.map((worker) => worker.metrics()))));
     const sources = [connectionMetrics, () => metrics.render()];
-    const at = (port: 'metrics-port' | 'readiness-port') => ({
-      address: anyAddress,
-      port: config[port],
-      onError,
-    });
+    // For scrapers and probes outside the node's processes: on every address.
+    const at = (port: 'metrics-port' | 'readiness-port') => ({ port: config[port], onError });
     try {
       this.#endpoints.push(
         await openAdminServer(this.#adminSources(), { port: config['admin-port'], onError }),

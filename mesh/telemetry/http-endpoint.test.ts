@@ -1,7 +1,11 @@
 import net from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type HttpEndpoint, type HttpEndpointOptions, openHttpEndpoint } from './http-endpoint.ts';
 
+const hasIpv6 = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .some(({ address }) => address === '::1');
 let endpoint: HttpEndpoint | undefined;
 const errors: Error[] = [];
 
@@ -46,6 +50,17 @@ afterEach(async () => {
 });
 
 describe('openHttpEndpoint()', () => {
+  it('serves IPv4, and IPv6 where the machine has it, when no address is given', async () => {
+    endpoint = await openHttpEndpoint({ port: 0, routes: { '/': { get: () => ({ body: 'up' }) } } });
+    const { port, address } = endpoint;
+    const hosts = address === '::' ? ['127.0.0.1', '[::1]'] : ['127.0.0.1'];
+    const bodies = await Promise.all(
+      hosts.map(async (host) => (await fetch(`http://${host}:${port}/`)).text()),
+    );
+    expect(bodies).toEqual(hosts.map(() => 'up'));
+    expect(address).toBe(hasIpv6 ? '::' : '0.0.0.0');
+  });
+
   it('serves fixed paths by method, and names the methods it has', async () => {
     const { port } = await open();
     const at = `http://127.0.0.1:${port}`;

@@ -26,7 +26,8 @@ export interface HttpRoute {
 
 export interface HttpEndpointOptions {
   readonly routes: Readonly<Record<string, HttpRoute>>;
-  readonly address: string;
+  /** Default: every address, IPv6 and IPv4 on one socket, or IPv4 alone where the machine has no IPv6. */
+  readonly address?: string;
   /** 0 takes a free one. */
   readonly port: number;
   /** Host header values (without port) that are served; default all. */
@@ -80,12 +81,13 @@ function listen(server: http.Server, { address, port }: HttpEndpointOptions): Pr
     server.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         new Error(
-          `Could not listen on ${address} port ${port}: ${cause.code ?? cause.message}; is another node tunnel running here?`,
+          `Could not listen on ${address ?? 'every address,'} port ${port}: ${cause.code ?? cause.message}; is another node tunnel running here?`,
           { cause },
         ),
       ),
     );
-    server.listen({ host: address, port }, () => {
+    // Without a host Node takes `::` with IPV6_V6ONLY off, and 0.0.0.0 where that cannot be bound.
+    server.listen({ port, ...(address === undefined ? {} : { host: address }) }, () => {
       server.removeAllListeners('error');
       resolve();
     });
