@@ -17,6 +17,7 @@ import { DataWorker } from '../data-worker.ts';
 import { openPodListeners } from '../pod-listeners.ts';
 import { ports } from '../ports.ts';
 import type { DataPlaneSettings, ToWorker } from '../worker-messages.ts';
+import type { HostnameAnswer } from '../hostname-lookups.ts';
 import { within } from './pod-sockets.ts';
 
 export interface RigPod extends TestPod {
@@ -53,6 +54,9 @@ export class RigNode {
   readonly flows: FlowMaps;
   /** What the worker said beside the access log; a test that expects none asserts that. */
   readonly problems: string[] = [];
+  /** Addresses of endpoints that are names; a test that has such ones puts its own here. */
+  lookUp: (hostname: string) => Promise<HostnameAnswer> = (hostname) =>
+    Promise.resolve({ kind: 'failed', reason: `the test knows no ${hostname}` });
   #text = '';
   #wake = new Set<() => void>();
 
@@ -65,6 +69,11 @@ export class RigNode {
         onAccessLog: (text) => {
           this.#text += text;
           for (const wake of this.#wake) wake();
+        },
+        onLookUp: (hostname) => {
+          void this.lookUp(hostname).then((answer) =>
+            this.worker.post({ kind: 'looked-up', hostname, answer }),
+          );
         },
         onLog: (_level, message, fields) => this.problems.push(`${message} ${JSON.stringify(fields)}`),
         onDied: (error) => this.problems.push(`died: ${error.message}`),

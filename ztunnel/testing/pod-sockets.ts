@@ -90,14 +90,29 @@ export async function readAll(socket: net.Socket): Promise<Buffer> {
 
 /** One message there and back on an echo connection; the code of the error where it breaks. */
 export async function roundTrip(socket: net.Socket, text = 'ping'): Promise<string> {
+  const listening = new AbortController();
   const answer = new Promise<string>((resolve) => {
-    socket.once('data', (chunk: Buffer) => resolve(chunk.toString()));
-    socket.once('error', (error) => resolve(codeOf(error)));
-    socket.once('close', () => resolve('close'));
+    const on = (event: string, value: (argument: never) => string): void => {
+      const listener = (argument: never): void => resolve(value(argument));
+      socket.on(event, listener);
+      listening.signal.addEventListener('abort', () => socket.off(event, listener));
+    };
+    on('data', (chunk: Buffer) => chunk.toString());
+    on('error', codeOf);
+    on('close', () => 'close');
     if (socket.destroyed) resolve('close');
   });
   socket.write(text);
-  return await within('an answer', answer);
+  try {
+    return await within('an answer', answer);
+  } finally {
+    listening.abort();
+  }
+}
+
+/** Resolves when nothing of the connection is left. */
+export async function closed(socket: net.Socket): Promise<void> {
+  if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
 }
 
 /** Rejects with what was waited for. */

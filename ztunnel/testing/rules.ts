@@ -1,0 +1,31 @@
+// Authorization rules from the few fields a test cares about.
+
+import type { Match, Rule } from '../../mesh/model/authorization.ts';
+
+const nothing: Match = {
+  namespaces: [],
+  notNamespaces: [],
+  principals: [],
+  notPrincipals: [],
+  sourceIps: [],
+  notSourceIps: [],
+  destinationIps: [],
+  notDestinationIps: [],
+  destinationPorts: [],
+  notDestinationPorts: [],
+  serviceAccounts: [],
+  notServiceAccounts: [],
+};
+
+/** A rule of one clause with one match. */
+export function rule(name: string, match: Partial<Match>): Rule {
+  return { name, clauses: [{ matches: [{ ...nothing, ...match }] }] };
+}
+
+/** Matches the pods of namespace `shop` with this service account. */
+export function fromAccount(name: string, serviceAccount: string): Rule {
+  return rule(name, { serviceAccounts: [{ namespace: 'shop', serviceAccount }] });
+}
+
+/** Matches callers without an identity, which is what STRICT denies (WIRE 5). */
+export const fromNobody: Rule = rule('strict', { notPrincipals: [{ kind: 'presence' }] });
