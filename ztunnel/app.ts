@@ -14,12 +14,14 @@ import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { DataWorker } from './data-worker.ts';
+import { HostnameLookups } from './hostname-lookups.ts';
 import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
 import { PodManager } from './pod-manager.ts';
 import { Readiness } from './readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
+import { resolveBySystem } from './system-resolver.ts';
 import type { DataPlaneSettings } from './worker-messages.ts';
 
 export class Ztunnel {
@@ -28,6 +30,7 @@ export class Ztunnel {
   #config: ZtunnelConfig;
   #logger: Logger;
   #store = new Store();
+  #hostnames = new HostnameLookups({ clock: systemClock, resolve: resolveBySystem });
   #fail: (error: Error) => void;
   #redirect: Redirect | undefined;
   #workers: DataWorker[] = [];
@@ -112,6 +115,7 @@ export class Ztunnel {
     this.#dns?.close();
     this.#certificates?.close();
     this.#signer?.close();
+    this.#hostnames.close();
     this.#redirect?.close({ keepPins: this.#config['on-exit'] === 'keep' });
   }
 
@@ -119,14 +123,21 @@ export class Ztunnel {
     const config = this.#config;
     const redirect = this.#redirect as Redirect;
     const log = this.#child('data');
-    return new DataWorker(
+    const worker: DataWorker = new DataWorker(
       { settings: dataPlaneSettings(config), flowMaps: redirect.fds },
       {
         onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
         onLog: (level, message, fields) => log[level](fields, message),
+        onLookUp: (hostname) => void this.#lookUp(hostname, worker),
         onDied: (error) => this.#fail(error),
       },
     );
+    return worker;
+  }
+
+  async #lookUp(hostname: string, worker: DataWorker): Promise<void> {
+    const answer = await this.#hostnames.lookUp(hostname);
+    worker.post({ kind: 'looked-up', hostname, answer });
   }
 
   #connect(): void {

@@ -23,6 +23,7 @@ import { Balancer } from './balancer.ts';
 import { CapturedPod } from './captured-pod.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { acceptTunnelRequest, inboundInfo } from './hbone-request.ts';
+import { HostnameRequests } from './hostname-requests.ts';
 import { InboundConnection, PlainCaller } from './inbound.ts';
 import { OutboundConnection } from './outbound.ts';
 import type { Report } from './report.ts';
@@ -41,6 +42,7 @@ export class DataPlane {
   readonly budget: BufferBudget;
   readonly pool: TunnelPool;
   readonly balancer: Balancer;
+  readonly hostnames: HostnameRequests;
   #store = new Store();
   #pods = new Map<WorkloadUid, CapturedPod>();
   #tunnels = new Map<ServerTunnel, CapturedPod>();
@@ -51,7 +53,13 @@ export class DataPlane {
   constructor(
     reactor: Reactor,
     flowMaps: FlowMapFds,
-    options: { settings: DataPlaneSettings; report: Report; clock: Clock },
+    options: {
+      settings: DataPlaneSettings;
+      report: Report;
+      clock: Clock;
+      /** Asks for a name's addresses; `hostnames.answer` is to follow. */
+      lookUp: (hostname: string) => void;
+    },
   ) {
     this.reactor = reactor;
     this.clock = options.clock;
@@ -59,6 +67,7 @@ export class DataPlane {
     this.report = options.report;
     this.flowMaps = new FlowMaps(flowMaps);
     this.budget = new BufferBudget(options.settings.bufferBudgetBytes);
+    this.hostnames = new HostnameRequests(options.lookUp);
     this.pool = new TunnelPool(reactor, options.settings.liveness);
     this.balancer = new Balancer({
       random: Math.random,

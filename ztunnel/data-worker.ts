@@ -10,6 +10,8 @@ import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts';
 export interface DataWorkerHandler {
   onAccessLog(text: string, dropped: number): void;
   onLog(level: 'info' | 'warn' | 'error', message: string, fields: object): void;
+  /** A name's addresses are needed: a `looked-up` is to be posted. */
+  onLookUp(hostname: string): void;
   /** The thread ended although nobody asked it to. */
   onDied(error: Error): void;
 }
@@ -36,14 +38,11 @@ export class DataWorker {
     });
   }
 
-  /** In order; nothing is lost before the worker is ready. */
+  /** In order; nothing is lost before the worker is ready. After `stop` nothing is sent: its descriptor is closed. */
   post(message: ToWorker): void {
-    if (this.#wakeFd < 0) {
-      this.#queued.push(message);
-      return;
-    }
-    this.#worker.postMessage(message);
-    wakeReactor(this.#wakeFd);
+    if (this.#stopping) return;
+    if (this.#wakeFd < 0) this.#queued.push(message);
+    else this.#send(message);
   }
 
   async metrics(): Promise<MetricsSnapshot> {
@@ -70,10 +69,15 @@ export class DataWorker {
 
   /** Drops what is open and ends the thread. */
   async stop(): Promise<void> {
-    this.#stopping = true;
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
     this.post({ kind: 'stop' });
+    this.#stopping = true;
     await ended;
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+    wakeReactor(this.#wakeFd);
   }
 
   #ask(what: 'metrics' | 'connections'): Promise<FromWorker> {
@@ -88,7 +92,7 @@ export class DataWorker {
     switch (message.kind) {
       case 'ready':
         this.#wakeFd = message.wakeFd;
-        for (const queued of this.#queued.splice(0)) this.post(queued);
+        for (const queued of this.#queued.splice(0)) this.#send(queued);
         return;
       case 'access-log':
         return this.#handler.onAccessLog(message.text, message.dropped);
@@ -99,6 +103,8 @@ export class DataWorker {
         this.#answers.get(message.id)?.(message);
         this.#answers.delete(message.id);
         return;
+      case 'look-up':
+        return this.#handler.onLookUp(message.hostname);
       case 'drained':
         this.#drained?.();
         return;

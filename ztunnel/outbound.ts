@@ -10,6 +10,7 @@ import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
 import { formatHostPort, isIpv6 } from '../mesh/model/ip-address.ts';
 import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { Service } from '../mesh/model/service.ts';
 import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
 import type { Timer } from '../mesh/runtime/clock.ts';
 import type { PickHandle } from './balancer.ts';
@@ -19,6 +20,7 @@ import type { TrackedConnection } from './connection-table.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialHandler, type DialTarget, dial, type PendingDial, usesTunnel } from './dial.ts';
 import { type DialError, flagOf } from './dial-error.ts';
+import { chooseAddress } from './hostname-requests.ts';
 import { ports } from './ports.ts';
 import { type Destination, resolve } from './resolve.ts';
 
@@ -196,10 +198,28 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       );
     }
     const { workload, address, port } = result.endpoint;
-    if (address === undefined) return this.#refuse(`endpoint ${workload.name} has no address`, 'CONNECT');
     this.#handle = result.handle;
     this.#plane.balancer.begin(result.handle);
+    if (address === undefined) return this.#lookUp(workload, service, port);
     this.#dialTarget({ address: { address, port }, workload, service });
+  }
+
+  /** An endpoint that is written as a name; a name that leads nowhere counts as a failed dial. */
+  #lookUp(workload: Workload, service: Service, port: number): void {
+    const { hostname, name } = workload;
+    if (hostname === '') return this.#refuse(`endpoint ${name} has no address and no hostname`, 'CONNECT');
+    const { address: dialled } = this.#destination;
+    this.#dial = this.#plane.hostnames.request(hostname, (answer) => {
+      const family = isIpv6(dialled) ? 6 : 4;
+      const addresses = answer.kind === 'addresses' ? answer.addresses : [];
+      const address = chooseAddress(addresses, { family, random: Math.random });
+      if (address !== undefined) return this.#dialTarget({ address: { address, port }, workload, service });
+      const reason = answer.kind === 'failed' ? answer.reason : 'no address';
+      const message = `Looking up the endpoint "${hostname}" failed: ${reason}`;
+      this.#target = { address: { address: dialled, port }, workload, service };
+      this.#attempts++;
+      this.onFailed({ message, kind: 'connect', retryable: true, stale: false });
+    });
   }
 
   #dialTarget(target: DialTarget): void {

@@ -21,7 +21,12 @@ const reactor = new Reactor({
   },
 });
 const report = new WorkerReport(post, { reactor, clock: systemClock, format: settings.logFormat });
-const plane = new DataPlane(reactor, flowMaps, { settings, report, clock: systemClock });
+const plane = new DataPlane(reactor, flowMaps, {
+  settings,
+  report,
+  clock: systemClock,
+  lookUp: (hostname) => post({ kind: 'look-up', hostname }),
+});
 
 function handle(message: ToWorker): void {
   switch (message.kind) {
@@ -37,6 +42,8 @@ function handle(message: ToWorker): void {
       return plane.removePod(message.uid, message.how);
     case 'query':
       return answer(message.id, message.what);
+    case 'looked-up':
+      return plane.hostnames.answer(message.hostname, message.answer);
     case 'drain':
       return plane.drain(() => post({ kind: 'drained' }));
     case 'stop':

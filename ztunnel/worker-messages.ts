@@ -9,6 +9,7 @@ import type { NodePod } from '../mesh/model/node-pod.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { ConnectionSummary } from './connection-table.ts';
+import type { HostnameAnswer } from './hostname-lookups.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 
 /** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */
@@ -51,6 +52,8 @@ export type ToWorker =
   /** `drain`: what is open finishes (unenrolled). `now`: the pod is gone, everything is dropped. */
   | { readonly kind: 'pod-removed'; readonly uid: WorkloadUid; readonly how: 'drain' | 'now' }
   | { readonly kind: 'query'; readonly id: number; readonly what: 'metrics' | 'connections' }
+  /** The answer to `look-up`. */
+  | { readonly kind: 'looked-up'; readonly hostname: string; readonly answer: HostnameAnswer }
   /** Accept nothing more; `drained` comes when the last connection ended. */
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' };
@@ -66,5 +69,7 @@ export type FromWorker =
     }
   | { readonly kind: 'metrics'; readonly id: number; readonly metrics: MetricsSnapshot }
   | { readonly kind: 'connections'; readonly id: number; readonly connections: readonly ConnectionSummary[] }
+  /** Addresses of a name are needed; one `looked-up` follows. */
+  | { readonly kind: 'look-up'; readonly hostname: string }
   | { readonly kind: 'drained' }
   | { readonly kind: 'stopped' };
