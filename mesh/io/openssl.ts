@@ -106,7 +106,7 @@ export const SSL_get_verify_result = ssl.func('int64 SSL_get_verify_result(uintp
 export const SSL_get1_peer_certificate = ssl.func('uintptr_t SSL_get1_peer_certificate(uintptr_t ssl)') as (
   connection: Pointer,
 ) => Pointer;
-export const SSL_get0_alpn_selected = ssl.func(
+const SSL_get0_alpn_selected = ssl.func(
   'void SSL_get0_alpn_selected(uintptr_t ssl, uintptr_t data, uintptr_t length)',
 ) as (connection: Pointer, data: Pointer, length: Pointer) => void;
 export const SSL_ctrl = ssl.func('int64 SSL_ctrl(uintptr_t ssl, int cmd, int64 larg, uintptr_t parg)') as (
@@ -232,4 +232,15 @@ export function requireH2(context: Pointer): void {
     koffi.pointer(selectAlpn),
   );
   setAlpnSelect(context, alpnCallback, 0);
+}
+
+const selected = Buffer.allocUnsafeSlow(16);
+const selectedAddress = Number(koffi.address(selected));
+
+/** True when the handshake agreed on `h2`. A client that offers nothing is not refused by OpenSSL, so ask. */
+export function agreedOnH2(connection: Pointer): boolean {
+  SSL_get0_alpn_selected(connection, selectedAddress, selectedAddress + 8);
+  if (selected.readUInt32LE(8) !== 2) return false;
+  const name = koffi.decode(Number(selected.readBigUInt64LE(0)), 'uint8_t', 2) as Uint8Array;
+  return name[0] === 0x68 && name[1] === 0x32;
 }

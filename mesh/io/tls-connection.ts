@@ -150,7 +150,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (!this.#blocked) this.#send();
   }
 
+  /** Drops the connection at once; before the handshake is done `onFailed` gets code `closed`. Idempotent. */
   destroy(): void {
+    if (this.#state === 'handshake') return this.#handshakeFailed('closed', 'given up by this side');
     this.#close(undefined);
   }
 
@@ -163,18 +165,23 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
       code !== 0 && code !== openssl.SSL_ERROR_WANT_READ && code !== openssl.SSL_ERROR_WANT_WRITE;
     // Read the reason before the alert is flushed: sending may touch the error queue.
     const reason = failed ? this.#handshakeReason() : '';
-    if (this.#ring.flush(this.fd) === BLOCKED) this.#blocked = true;
+    this.#blocked = this.#ring.flush(this.fd) === BLOCKED;
     if (failed) return this.#handshakeFailed('tls-handshake-failed', reason);
     if (result === 1) this.#up();
   }
 
   #up(): void {
+    if (!openssl.agreedOnH2(this.#ssl))
+      return this.#handshakeFailed('tls-handshake-failed', 'the peer does not speak h2 (ALPN)');
     const identities = peerIdentities(this.#ssl);
     const refusal = this.#options.verifyPeer(identities);
     if (refusal !== undefined) return this.#handshakeFailed('tls-identity-rejected', refusal);
     this.#timer?.cancel();
     this.#state = 'open';
-    this.#sink = this.#options.onUp(identities);
+    const sink = this.#options.onUp(identities);
+    // What ran in there may have dropped the connection already.
+    if (this.#closed()) return sink.transportClosed(undefined);
+    this.#sink = sink;
     this.flush();
     // The handshake reads piece by piece: what came right behind it brings no edge of its own.
     this.#received = openssl.BIO_number_read(this.#rbio);
@@ -262,11 +269,15 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#closed()) return;
     if (code === openssl.SSL_ERROR_WANT_READ || code === openssl.SSL_ERROR_WANT_WRITE) return;
     if (code === openssl.SSL_ERROR_ZERO_RETURN) {
+      // RFC 8446 section 6.1: each side says close_notify; as far as it goes out at once.
+      if (this.#state === 'open' && openssl.SSL_shutdown(this.#ssl) >= 0) this.#ring.flush(this.fd);
       this.#close(undefined);
     } else if (code === openssl.SSL_ERROR_SYSCALL) {
       this.#close(brokenBy(errno === 0 ? libc.ECONNRESET : errno));
     } else {
       const reason = takeErrorReason();
+      // After our own end many peers just close.
+      if (this.#state === 'ending') return this.#close(undefined);
       this.#close(
         new IoError('tls-failed', `TLS connection broke: ${reason === '' ? 'protocol error' : reason}`),
       );
@@ -291,7 +302,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   #handshakeFailed(
-    code: 'tls-handshake-failed' | 'tls-handshake-timeout' | 'tls-identity-rejected',
+    code: 'tls-handshake-failed' | 'tls-handshake-timeout' | 'tls-identity-rejected' | 'closed',
     reason: string,
   ): void {
     if (this.#closed()) return;
