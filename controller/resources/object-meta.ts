@@ -68,10 +68,16 @@ export function trimObjectMeta(meta: z.output<typeof objectMetaSchema>, namespac
     name: meta.name,
     namespace: namespaced ? (meta.namespace ?? 'default') : '',
     labels: meta.labels,
-    annotations: meta.annotations,
+    annotations: meshAnnotations(meta.annotations),
     creationTimestamp: meta.creationTimestamp ?? '',
     deleting: typeof meta.deletionTimestamp === 'string',
     ...(meta.generation === undefined ? {} : { generation: meta.generation }),
     ownerReferences: meta.ownerReferences,
   };
+}
+
+/** Only ours and Istio's: others hold whole manifests (`kubectl.kubernetes.io/last-applied-configuration`). */
+function meshAnnotations(annotations: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const kept = Object.entries(annotations).filter(([key]) => /(^|\.)(weft\.dev|istio\.io)\//.test(key));
+  return Object.fromEntries(kept);
 }

@@ -3,11 +3,14 @@
 
 import type { z } from 'zod';
 import { endpointSliceSchema, metadataOnlySchema, podSchema, serviceSchema } from './core-kinds.ts';
+import { gatewayGroup, gatewayKindNames, gatewayObjectSchema, gatewayVersions } from './gateway-kinds.ts';
 import type { KindName } from './resources.ts';
 
 export interface ResourceKind {
   readonly kind: KindName;
   readonly apiVersion: string;
+  /** Further versions of the same group that are read alike, best first. */
+  readonly otherVersions?: readonly string[];
   readonly namespaced: boolean;
   /** Core kinds: the trimmed subset. Own kinds have none: they are validated against their CRD. */
   readonly schema?: z.ZodType;
@@ -28,11 +31,29 @@ const kinds: readonly ResourceKind[] = [
   { kind: 'ServiceEntry', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'WorkloadEntry', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'MeshConfig', apiVersion: ownApiVersion, namespaced: false },
+  ...gatewayKindNames.map((kind) => ({
+    kind,
+    apiVersion: `${gatewayGroup}/${gatewayVersions[0]}`,
+    otherVersions: gatewayVersions.slice(1),
+    namespaced: kind !== 'GatewayClass',
+    schema: gatewayObjectSchema,
+  })),
 ];
 
 export const resourceKinds: ReadonlyMap<string, ResourceKind> = new Map(
   kinds.map((kind) => [kind.kind, kind]),
 );
+
+/** `''` for core. */
+export function groupOf(apiVersion: string): string {
+  const slash = apiVersion.indexOf('/');
+  return slash === -1 ? '' : apiVersion.slice(0, slash);
+}
+
+/** Every version of a kind's group that is read, best first. */
+export function versionsOf({ apiVersion, otherVersions = [] }: ResourceKind): readonly string[] {
+  return [apiVersion.slice(apiVersion.indexOf('/') + 1), ...otherVersions];
+}
 
 /** Common kinds of manifests the mesh reads nothing from. */
 export const ignoredKinds: ReadonlySet<string> = new Set([

@@ -2,6 +2,7 @@
 // translate() only reads it. Where the objects come from (directory, Kubernetes API) is not visible here.
 
 import type { EndpointSlice, KubernetesService, Namespace, Node, Pod, ServiceAccount } from './core-kinds.ts';
+import type { GatewayKindName, GatewayObject } from './gateway-kinds.ts';
 import type {
   AuthorizationPolicyObject,
   MeshConfigObject,
@@ -11,7 +12,7 @@ import type {
   WorkloadEntryObject,
 } from './own-kinds.ts';
 
-export interface ResourceTypes {
+interface OwnAndCoreTypes {
   Namespace: Namespace;
   Node: Node;
   Pod: Pod;
@@ -25,6 +26,8 @@ export interface ResourceTypes {
   WorkloadEntry: WorkloadEntryObject;
   MeshConfig: MeshConfigObject;
 }
+
+export type ResourceTypes = OwnAndCoreTypes & { [K in GatewayKindName]: GatewayObject };
 
 export type KindName = keyof ResourceTypes;
 
@@ -67,7 +70,7 @@ export function buildResources(objects: Iterable<TypedObject>): Resources {
   return maps;
 }
 
-function emptyMaps(): { [K in KindName]: Map<ObjectKey, ResourceTypes[K]> } {
+export function emptyMaps(): { [K in KindName]: Map<ObjectKey, ResourceTypes[K]> } {
   return {
     Namespace: new Map(),
     Node: new Map(),
@@ -81,6 +84,13 @@ function emptyMaps(): { [K in KindName]: Map<ObjectKey, ResourceTypes[K]> } {
     ServiceEntry: new Map(),
     WorkloadEntry: new Map(),
     MeshConfig: new Map(),
+    GatewayClass: new Map(),
+    Gateway: new Map(),
+    HTTPRoute: new Map(),
+    GRPCRoute: new Map(),
+    TCPRoute: new Map(),
+    TLSRoute: new Map(),
+    ReferenceGrant: new Map(),
   };
 }
 

@@ -10,6 +10,7 @@ import { SourceError } from './directory-error.ts';
 import { LastGoodFiles } from './last-good-files.ts';
 import { type Loaded, ManifestSet } from './manifest-set.ts';
 import type { Problem } from './problem.ts';
+import type { ResourceSource, ResourcesHandler } from './resource-source.ts';
 
 export interface DirectorySourceOptions {
   readonly directory: string;
@@ -17,11 +18,6 @@ export interface DirectorySourceOptions {
   readonly logger: Logger;
   /** Directory in which last good versions of manifests outlive the process; without it they do not. */
   readonly lastGoodDir?: string;
-}
-
-export interface ResourcesHandler {
-  /** Called by start() before it resolves, then after every change. Must not throw. */
-  onResources(resources: Resources, problems: readonly Problem[]): void;
 }
 
 /** Changes this close together are read as one; long enough for an editor to write a file in two steps. */
@@ -33,7 +29,7 @@ const pollMs = 5_000;
 /** While the directory is away. */
 const retryMs = 1_000;
 
-export class DirectorySource {
+export class DirectorySource implements ResourceSource {
   readonly #directory: string;
   readonly #clock: Clock;
   readonly #logger: Logger;

@@ -1,7 +1,14 @@
 // One file's text to typed objects and problems. Every document is judged alone: a broken one is reported with its
 // place and never hurts its neighbours. What the last good version of a broken object was is the caller's business.
 
-import { ignoredKinds, ownApiVersion, type ResourceKind, resourceKinds } from '../resources/resource-kind.ts';
+import {
+  groupOf,
+  ignoredKinds,
+  ownApiVersion,
+  type ResourceKind,
+  resourceKinds,
+  versionsOf,
+} from '../resources/resource-kind.ts';
 import type { KindName, ObjectReference, TypedObject } from '../resources/resources.ts';
 import { nearestWord } from './nearest-word.ts';
 import { type FieldPath, formatFieldPath, type Problem } from './problem.ts';
@@ -113,7 +120,7 @@ function findKind(
   { apiVersion, kind }: { apiVersion: string; kind: string },
 ): ResourceKind | undefined {
   const known = resourceKinds.get(kind);
-  if (known?.apiVersion === apiVersion) return known;
+  if (known !== undefined && isReadAs(known, apiVersion)) return known;
   if (apiVersion === ownApiVersion || apiVersion.startsWith('weft.dev/') || known !== undefined) {
     reportWrongType(result, located, { apiVersion, kind, known });
     return undefined;
@@ -127,6 +134,11 @@ function findKind(
     severity: 'warning',
   });
   return undefined;
+}
+
+function isReadAs(kind: ResourceKind, apiVersion: string): boolean {
+  const group = groupOf(kind.apiVersion);
+  return versionsOf(kind).some((version) => apiVersion === (group === '' ? version : `${group}/${version}`));
 }
 
 function reportWrongType(
@@ -153,11 +165,9 @@ function reportWrongType(
     return;
   }
   // Another project's kind of the same name (Istio has an AuthorizationPolicy, too) is not ours to judge.
-  const group = apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
-  const ownGroup = known.apiVersion.includes('/')
-    ? known.apiVersion.slice(0, known.apiVersion.indexOf('/'))
-    : '';
-  const foreign = group !== ownGroup && nearestWord(apiVersion, [known.apiVersion]) === undefined;
+  const foreign =
+    groupOf(apiVersion) !== groupOf(known.apiVersion) &&
+    nearestWord(apiVersion, [known.apiVersion]) === undefined;
   report(result, located, {
     path: ['apiVersion'],
     message: foreign

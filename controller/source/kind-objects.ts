@@ -1,0 +1,122 @@
+// The objects of one kind as a cluster source keeps them: validated, trimmed, in their last good version, sorted by
+// key. What is wrong with an object is a problem beside it. No network and no timers here.
+
+import type { RawObject } from '../kubernetes/kind-watch.ts';
+import type { ResourceKind } from '../resources/resource-kind.ts';
+import { type ObjectKey, objectKey, type TypedObject } from '../resources/resources.ts';
+import { formatFieldPath, type Problem } from './problem.ts';
+import { validateObject } from './validate-object.ts';
+
+/** What stands in for the file in problems of objects from a cluster. */
+export const clusterPlace = 'kubernetes';
+
+/** What a status writer must know of an object that is not part of the configuration. */
+export interface LiveStatus {
+  readonly uid: string;
+  readonly apiVersion: string;
+  /** As the object has it. */
+  readonly status: unknown;
+}
+
+interface Held {
+  readonly uid: string;
+  readonly object: TypedObject['object'] | undefined;
+  readonly problems: readonly Problem[];
+  readonly live: LiveStatus | undefined;
+}
+
+export interface KindObjectsOptions {
+  /** Keep each object's status for a writer. */
+  readonly keepStatus: boolean;
+}
+
+export class KindObjects {
+  readonly #kind: ResourceKind;
+  readonly #keepStatus: boolean;
+  #held = new Map<ObjectKey, Held>();
+  #sorted: ReadonlyMap<ObjectKey, TypedObject['object']> | undefined;
+
+  constructor(kind: ResourceKind, { keepStatus }: KindObjectsOptions) {
+    this.#kind = kind;
+    this.#keepStatus = keepStatus;
+  }
+
+  /** Sorted by key; the same map as long as nothing changed. */
+  get objects(): ReadonlyMap<ObjectKey, TypedObject['object']> {
+    if (this.#sorted === undefined) {
+      const usable: [ObjectKey, TypedObject['object']][] = [];
+      for (const [key, { object }] of this.#held) if (object !== undefined) usable.push([key, object]);
+      this.#sorted = new Map(usable.sort(([a], [b]) => (a < b ? -1 : 1)));
+    }
+    return this.#sorted;
+  }
+
+  get problems(): readonly Problem[] {
+    const problems: Problem[] = [];
+    for (const held of this.#held.values()) problems.push(...held.problems);
+    return problems;
+  }
+
+  live(key: ObjectKey): LiveStatus | undefined {
+    return this.#held.get(key)?.live;
+  }
+
+  put(raw: RawObject): void {
+    this.#held.set(keyOf(raw), this.#hold(raw));
+    this.#sorted = undefined;
+  }
+
+  delete(raw: RawObject): void {
+    if (this.#held.delete(keyOf(raw))) this.#sorted = undefined;
+  }
+
+  /** A complete list; objects that are not in it are gone at commit. */
+  beginList(): { add(raw: RawObject): void; commit(): void } {
+    const listed = new Map<ObjectKey, Held>();
+    return {
+      add: (raw) => {
+        listed.set(keyOf(raw), this.#hold(raw));
+      },
+      commit: () => {
+        this.#held = listed;
+        this.#sorted = undefined;
+      },
+    };
+  }
+
+  #hold(raw: RawObject): Held {
+    const uid = raw.metadata.uid ?? '';
+    const live = this.#keepStatus
+      ? { uid, apiVersion: raw.apiVersion ?? this.#kind.apiVersion, status: raw['status'] }
+      : undefined;
+    const { typed, reference, issues } = validateObject(this.#kind, withoutNoise(raw));
+    if (typed !== undefined) return { uid, object: typed.object, problems: [], live };
+    const earlier = this.#held.get(keyOf(raw));
+    // An object of the same name that was made anew is another object: nothing of the old one stays in force.
+    const kept = earlier?.uid === uid ? earlier.object : undefined;
+    const place = { file: clusterPlace, line: 0, column: 0 };
+    const about = reference === undefined ? {} : { object: reference };
+    const problems: Problem[] = issues.map(({ path, message }) => ({
+      ...place,
+      ...about,
+      field: formatFieldPath(path),
+      message: reference === undefined ? `${this.#kind.kind} ${keyOf(raw)}: ${message}` : message,
+      severity: 'error',
+    }));
+    if (kept !== undefined) {
+      const message = 'Its last good version stays in force until the object is right again';
+      problems.push({ ...place, ...about, message, severity: 'warning' });
+    }
+    return { uid, object: kept, problems, live };
+  }
+}
+
+function keyOf({ metadata }: RawObject): ObjectKey {
+  return objectKey(metadata.namespace ?? '', metadata.name);
+}
+
+/** Who owns which field is by far the largest part of many objects. */
+function withoutNoise(raw: RawObject): Record<string, unknown> {
+  const { managedFields: _managed, ...metadata } = raw.metadata as Record<string, unknown>;
+  return { ...raw, metadata };
+}
