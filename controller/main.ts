@@ -2,13 +2,14 @@
 
 import { parseArgs } from 'node:util';
 import { systemClock } from '../mesh/runtime/clock.ts';
+import { onEndSignals } from '../mesh/runtime/end-signals.ts';
 import { createLogger } from '../mesh/runtime/logger.ts';
 import { Controller } from './app.ts';
 import { type ControllerArguments, controllerArguments, parseControllerConfig } from './config.ts';
 
 const usageExitCode = 64;
 
-/** Runs until SIGTERM or SIGINT; resolves with the exit status. */
+/** Runs until SIGTERM or SIGINT, and then ends within seconds, however often it is asked. Resolves with the exit status. */
 export async function runController(args: ControllerArguments): Promise<number> {
   const parsed = parseControllerConfig(args);
   if (!parsed.ok) {
@@ -19,7 +20,7 @@ export async function runController(args: ControllerArguments): Promise<number> 
   const logger = createLogger({ component: 'controller', format: config.logFormat, level: config.logLevel });
   logger.info({ config }, 'starting');
   const stopping = Promise.withResolvers<string>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
+  onEndSignals({ onFirst: stopping.resolve }, { clock: systemClock });
   const controller = new Controller(config, { clock: systemClock });
   try {
     await controller.start();

@@ -45,6 +45,7 @@ export class Ztunnel {
   #configured = this.#readiness.task('configuration from the controller');
   #settled = this.#readiness.task('pods of this node');
   #synced = false;
+  #drainCut = Promise.withResolvers<void>();
 
   constructor(config: ZtunnelConfig, logger: Logger) {
     this.#config = config;
@@ -105,18 +106,26 @@ export class Ztunnel {
     this.#connect();
   }
 
-  /** With `drain`, open connections get the drain time to end. Pods that stay captured are refused until the next start. */
-  async stop(options: { readonly drain: boolean }): Promise<void> {
+  /**
+   * `asked`: open connections get the drain time to end, and `on-exit` says what becomes of captured pods. `failed`:
+   * they stay captured, and so refused, until the next start.
+   */
+  async stop(why: 'asked' | 'failed'): Promise<void> {
     this.#xds?.close();
     this.#pods?.close();
-    if (options.drain) await this.#drain();
+    if (why === 'asked') await this.#drain();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     await this.#pages?.close();
     this.#dns?.close();
     this.#certificates?.close();
     this.#signer?.close();
     this.#hostnames.close();
-    this.#redirect?.close({ keepPins: this.#config['on-exit'] === 'keep' });
+    this.#redirect?.close({ keepPins: why === 'failed' || this.#config['on-exit'] === 'keep' });
+  }
+
+  /** Ends the drain of stop() now, also of a stop() to come: what is open is cut, everything is cleaned up all the same. */
+  cutDrain(): void {
+    this.#drainCut.resolve();
   }
 
   #startWorker(): DataWorker {
@@ -200,9 +209,8 @@ export class Ztunnel {
   }
 
   async #drain(): Promise<void> {
-    const limit = Promise.withResolvers<void>();
-    const timer = systemClock.after(this.#config['drain-timeout-ms'], () => limit.resolve());
-    await Promise.race([Promise.all(this.#workers.map((worker) => worker.drain())), limit.promise]);
+    const timer = systemClock.after(this.#config['drain-timeout-ms'], () => this.cutDrain());
+    await Promise.race([Promise.all(this.#workers.map((worker) => worker.drain())), this.#drainCut.promise]);
     timer.cancel();
   }
 

@@ -2,6 +2,7 @@
 // it takes, 1 for a failure.
 
 import { systemClock } from '../mesh/runtime/clock.ts';
+import { onEndSignals } from '../mesh/runtime/end-signals.ts';
 import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
 import { Ztunnel } from './app.ts';
 import { ConfigError, configFromCommandLine, type ZtunnelConfig } from './config.ts';
@@ -11,7 +12,7 @@ import { beginStartup, endStartup } from './startup-memory.ts';
 const usageExitCode = 64;
 const unavailableExitCode = 69;
 
-/** Runs until SIGTERM or SIGINT; resolves with the exit status. */
+/** Runs until SIGTERM or SIGINT; a second one cuts the drain short. Resolves with the exit status. */
 export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   setLogLevel(config['log-level']);
   const missing = missingFeatures();
@@ -21,10 +22,14 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   }
   const logger = createLogger({ component: 'ztunnel', format: config['log-format'], destination: 1 });
   logger.info({ config }, 'starting');
-  const stopping = Promise.withResolvers<string>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopping.resolve(signal));
   beginStartup();
   const ztunnel = new Ztunnel(config, logger);
+  const stopping = Promise.withResolvers<string>();
+  const onRepeated = (signal: string): void => {
+    logger.info({ signal }, 'drain cut short');
+    ztunnel.cutDrain();
+  };
+  onEndSignals({ onFirst: stopping.resolve, onRepeated }, { clock: systemClock });
   try {
     await ztunnel.start();
     endStartup(systemClock);
@@ -32,10 +37,10 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
     logger.info({ cause }, 'draining');
   } catch (error) {
     logger.fatal({ err: error }, 'failed');
-    await ztunnel.stop({ drain: false });
+    await ztunnel.stop('failed');
     return 1;
   }
-  await ztunnel.stop({ drain: true });
+  await ztunnel.stop('asked');
   return 0;
 }
 
