@@ -9,8 +9,13 @@ import { Slab } from './slab.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
 export const READABLE = libc.EPOLLIN | libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
-/** The peer ended its direction, or the connection broke: read on until that shows. */
-export const ENDED = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
+/**
+ * A short read does not mean that nothing is left: the peer ended its direction, the connection broke, or urgent data
+ * is in the way (recv stops in front of it). Read on until that shows.
+ */
+export const ENDED = libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR | libc.EPOLLPRI;
+/** The connection was reset or failed. */
+export const BROKEN = libc.EPOLLERR;
 export const WRITABLE = libc.EPOLLOUT | libc.EPOLLHUP | libc.EPOLLERR;
 
 /** Something with a file descriptor on the loop. A deferred call can come after its owner closed: check. */
@@ -24,13 +29,13 @@ export interface TurnTask {
   onTurnEnd(): void;
 }
 
-const EVERYTHING = READABLE | WRITABLE;
+const EVERYTHING = READABLE | ENDED | WRITABLE;
 
 const batchSize = 256;
 // packed epoll_event on x86-64 (12 bytes), padded elsewhere (16 bytes): include/uapi/linux/eventpoll.h.
 const eventSize = process.arch === 'x64' ? 12 : 16;
 const dataOffset = process.arch === 'x64' ? 4 : 8;
-const allEvents = (libc.EPOLLIN | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET) >>> 0;
+const allEvents = (libc.EPOLLIN | libc.EPOLLPRI | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET) >>> 0;
 
 export class Reactor {
   #epoll: number;

@@ -3,7 +3,7 @@
 
 import type { Timer } from '../runtime/clock.ts';
 import { type BufferBudget, ByteQueue } from './byte-queue.ts';
-import { ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from './reactor.ts';
+import { BROKEN, ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from './reactor.ts';
 import { Slab } from './slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from './tcp-stream.ts';
 
@@ -32,6 +32,8 @@ class Direction {
   readonly from: TcpStream;
   readonly to: TcpStream;
   readonly queue: ByteQueue;
+  /** Of the source: goes on with this direction in the next turn. */
+  handler: IoHandler | undefined;
 
   constructor(from: TcpStream, to: TcpStream, budget: BufferBudget) {
     this.from = from;
@@ -81,18 +83,22 @@ export class TcpSplice {
     const handler: IoHandler = {
       onReady: (events) => {
         if (this.#ended) return;
-        if ((events & WRITABLE) !== 0 && back.queue.size > 0) this.#settle(this.#drain(back), handler);
+        if ((events & WRITABLE) !== 0 && back.queue.size > 0) this.#settle(back, this.#drain(back));
         if (this.#ended) return;
         if ((events & READABLE) !== 0) out.readable = true;
         if ((events & ENDED) !== 0) out.thorough = true;
-        if (out.readable) this.#settle(this.#pump(out), handler);
+        if (out.readable) this.#settle(out, this.#pump(out));
+        if (this.#ended || (events & BROKEN) === 0) return;
+        // After the source's end, or while its sink is slow, no read would find the reset.
+        if ((out.ended || out.queue.size > 0) && out.from.wasReset()) this.#end('reset', true);
       },
     };
+    out.handler = handler;
     return handler;
   }
 
-  #settle(outcome: Outcome, handler: IoHandler): void {
-    if (outcome === 'busy') this.#reactor.defer(handler);
+  #settle(direction: Direction, outcome: Outcome): void {
+    if (outcome === 'busy' && direction.handler !== undefined) this.#reactor.defer(direction.handler);
     else if (outcome === 'broken') this.#end('reset', true);
     else if (outcome === 'overload') this.#end('overload', true);
     else if (this.#forward.ended && this.#backward.ended && this.#empty()) this.#end('finished', false);
@@ -152,10 +158,14 @@ export class TcpSplice {
   #watchIdle(timeoutMs: number): void {
     this.#timer?.cancel();
     if (timeoutMs === 0) return;
-    this.#lastTotal = this.#forward.bytes + this.#backward.bytes;
+    this.#lastTotal = this.#delivered();
     this.#timer = this.#reactor.after(timeoutMs, () => {
-      if (this.#forward.bytes + this.#backward.bytes !== this.#lastTotal) this.#watchIdle(timeoutMs);
+      if (this.#delivered() !== this.#lastTotal) this.#watchIdle(timeoutMs);
       else this.#end('idle', true);
     });
+  }
+
+  #delivered(): number {
+    return this.#forward.bytes - this.#forward.queue.size + this.#backward.bytes - this.#backward.queue.size;
   }
 }

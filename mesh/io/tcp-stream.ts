@@ -4,7 +4,7 @@
 import * as libc from './libc.ts';
 import type { IoHandler, Reactor } from './reactor.ts';
 import type { Slab } from './slab.ts';
-import { resetAndClose } from './socket.ts';
+import { resetAndClose, socketError } from './socket.ts';
 import type { DialledSocket } from './tcp-dial.ts';
 
 /** Nothing to read now; an event will say when. */
@@ -53,6 +53,12 @@ export class TcpStream {
     if (code === libc.EAGAIN || code === libc.EINTR) return 0;
     this.error = code;
     return FAILED;
+  }
+
+  /** True when the peer reset the connection. For an owner that is not reading, to whom no read tells. */
+  wasReset(): boolean {
+    this.error = socketError(this.fd);
+    return this.error !== 0;
   }
 
   /** Sends FIN after what was written; reading goes on. */
