@@ -65,7 +65,7 @@ function startTunnel(node: LabHost): LabProcess {
   const flags = [...nodeFlags.ztunnel, ...values['node-flag']];
   const argv = [process.execPath, ...flags, join(project, values.ztunnel), '--node', 'node-1'];
   argv.push('--controller', `${lab.control.address.v4}:${controllerPort}`, '--token-file', tokenFile);
-  argv.push('--root-cert', join(state, 'root-cert.pem'), '--pin-dir', pins);
+  argv.push('--root-cert', join(state, 'root-cert.pem'), '--pin-dir', pins, '--state-dir', 'none');
   return lab.spawn(node, { name: 'ztunnel', argv });
 }
 

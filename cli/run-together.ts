@@ -111,6 +111,8 @@ function startTunnel(
     controller: options.address,
     'token-file': tokenFile,
     'root-cert': join(resolve(options.state), 'root-cert.pem'),
+    // The root file is the controller's own, always of today.
+    'state-dir': 'none',
     'on-exit': 'release',
   });
 }

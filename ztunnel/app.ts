@@ -13,6 +13,7 @@ import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
 import type { ZtunnelConfig } from './config.ts';
+import { ControllerRoots } from './controller-roots.ts';
 import { DataWorker } from './data-worker.ts';
 import { HostnameLookups } from './hostname-lookups.ts';
 import { NodePages } from './node-pages.ts';
@@ -30,6 +31,7 @@ export class Ztunnel {
   #config: ZtunnelConfig;
   #logger: Logger;
   #store = new Store();
+  #roots: ControllerRoots | undefined;
   #hostnames = new HostnameLookups({ clock: systemClock, resolve: resolveBySystem });
   #fail: (error: Error) => void;
   #redirect: Redirect | undefined;
@@ -62,12 +64,17 @@ export class Ztunnel {
     const config = this.#config;
     this.#redirect = Redirect.open(pinOption(config));
     this.#workers = Array.from({ length: config.workers }, () => this.#startWorker());
+    this.#roots = await ControllerRoots.open({
+      rootCertFile: config['root-cert'],
+      stateDir: stateDirectory(config),
+      logger: this.#child('roots'),
+    });
     this.#signer = new GrpcSigner({ ...this.#controllerOptions(), clock: systemClock });
     this.#certificates = new CertificateManager({
       signer: this.#signer,
       clock: systemClock,
       logger: this.#child('certificates'),
-      ttlSeconds: config['certificate-ttl'],
+      ttlSeconds: config['certificate-life'],
     });
     this.#pages = new NodePages({
       config,
@@ -120,6 +127,7 @@ export class Ztunnel {
     this.#certificates?.close();
     this.#signer?.close();
     this.#hostnames.close();
+    await this.#roots?.flush();
     this.#redirect?.close({ keepPins: why === 'failed' || this.#config['on-exit'] === 'keep' });
   }
 
@@ -189,6 +197,7 @@ export class Ztunnel {
         this.#pods?.reconcile(snapshot);
     });
     this.#certificates?.subscribe((certificate) => {
+      this.#roots?.learn(certificate);
       const { privateKeyPem, chainPem, rootsPem } = certificate;
       const spiffeId: SpiffeId = certificate.spiffeId;
       for (const worker of this.#workers) {
@@ -199,9 +208,10 @@ export class Ztunnel {
 
   #controllerOptions() {
     const config = this.#config;
+    const roots = this.#roots as ControllerRoots;
     return {
       address: config.controller,
-      rootCertificates: () => readFileSync(config['root-cert'], 'utf8'),
+      rootCertificates: () => roots.current(),
       ...(config['controller-name'] === undefined ? {} : { serverName: config['controller-name'] }),
       token: () => readFileSync(config['token-file'], 'utf8').trim(),
       clusterId: config['cluster-id'],
@@ -225,7 +235,7 @@ export class Ztunnel {
   }
 
   #child(component: string): Logger {
-    return createLogger({ component, format: this.#config['log-format'], destination: 1 });
+    return createLogger({ component, format: this.#config['log-format'] });
   }
 }
 
@@ -233,6 +243,12 @@ function pinOption(config: ZtunnelConfig): { pinDir?: string } {
   // bpffs refuses dots in names.
   const pinDir = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node.replaceAll('.', '-')}`;
   return pinDir === 'none' ? {} : { pinDir };
+}
+
+/** Each node of a machine has its own. */
+function stateDirectory(config: ZtunnelConfig): string | undefined {
+  const directory = config['state-dir'] ?? `/var/lib/weft/ztunnel/${config.node}`;
+  return directory === 'none' ? undefined : directory;
 }
 
 function dataPlaneSettings(config: ZtunnelConfig): DataPlaneSettings {

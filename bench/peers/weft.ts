@@ -84,6 +84,8 @@ function startZtunnel(site: Site, node: LabHost, { address, state, options }: Zt
     join(state, 'root-cert.pem'),
     '--pin-dir',
     'none',
+    '--state-dir',
+    'none',
     '--workers',
     `${options.workers}`,
   );

@@ -12,6 +12,7 @@ interface Options {
   readonly tokenFile: string;
   readonly rootCert: string;
   readonly pinDir?: string;
+  readonly stateDir?: string;
   readonly onExit?: string;
   readonly workers?: string;
   readonly logLevel?: string;
@@ -33,6 +34,10 @@ export function addZtunnel(program: Command, _context: CliContext): void {
   });
   command
     .option('--pin-dir <dir>', 'bpffs directory of the capture that outlives the process, or "none"')
+    .option(
+      '--state-dir <dir>',
+      'what is kept across restarts: roots learned in a root rotation (default: /var/lib/weft/ztunnel/NODE), or "none"',
+    )
     .option('--on-exit <what>', '"keep" pods captured at an orderly end (default), or "release" them')
     .option('--workers <count>', 'data threads (default: 1)')
     .option('--log-level <level>', 'trace, debug, info, warn or error (default: info)')
@@ -52,6 +57,7 @@ Every setting can also come from the environment: WEFT_ and the name, for exampl
         'token-file': options.tokenFile,
         'root-cert': options.rootCert,
         'pin-dir': options.pinDir,
+        'state-dir': options.stateDir,
         'on-exit': options.onExit,
         workers: options.workers,
         'log-level': options.logLevel,

@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { PrivateFileError, readPrivateFile, writePrivateFile } from '../state/private-file.ts';
+import { PrivateFileError, readPrivateFile, writePrivateFile } from '../../mesh/runtime/private-file.ts';
 import { CaError } from './ca-error.ts';
 import { type CaState, caStateSchema } from './ca-state.ts';
 import { type Root, readRoot } from './root-certificate.ts';

@@ -7,7 +7,7 @@ import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '../../mesh/runtime/clock.ts';
-import { PrivateFileError, readPrivateFile, writePrivateFile } from '../state/private-file.ts';
+import { PrivateFileError, readPrivateFile, writePrivateFile } from '../../mesh/runtime/private-file.ts';
 import { formatJoinToken, hashSecret, isJoinTokenId, parseJoinToken, randomJoinToken } from './join-token.ts';
 
 export interface JoinTokenRecord {

@@ -173,7 +173,12 @@ export class DemoWorld {
     this.lab.own(pins);
     const argv = ['--node', node.name, '--controller', `${this.lab.control.address.v4}:${controllerPort}`];
     argv.push('--token-file', tokenFile, '--root-cert', join(this.#stateDirectory, 'root-cert.pem'));
-    argv.push('--pin-dir', join(pins, node.name));
+    argv.push(
+      '--pin-dir',
+      join(pins, node.name),
+      '--state-dir',
+      join(this.lab.directory, 'ztunnel', node.name),
+    );
     const tunnel = this.#program(node, `ztunnel-${node.name}`, 'ztunnel', argv);
     this.#tunnels.set(node.name, { process: tunnel, agent: this.lab.agent(node) });
     await this.#untilReady(node.name, tunnel);

@@ -129,6 +129,31 @@ describe('sign()', () => {
     expect(await signer.sign('csr', wish)).toEqual(['leaf', 'root']);
   });
 
+  it('answers calls under way, and opens a new connection, when the roots have changed', async () => {
+    const other = await makeTestRoot('Second test root');
+    let roots = root.certificate;
+    const signer = make({ rootCertificates: () => roots });
+    const peers: string[] = [];
+    const release = Promise.withResolvers<void>();
+    const entered = Promise.withResolvers<void>();
+    handler = (call, callback) => {
+      peers.push(call.getPeer());
+      if (peers.length > 1) return answer(call, callback);
+      entered.resolve();
+      void release.promise.then(() => answer(call, callback));
+    };
+    const first = signer.sign('csr', wish);
+    await entered.promise;
+    roots += `\n${other.certificate}`;
+    server.updateTls(await other.issue({ ip: ['127.0.0.1'] }));
+    expect(await signer.sign('csr', wish)).toEqual(['leaf', 'root']);
+    release.resolve();
+    expect(await first).toEqual(['leaf', 'root']);
+    expect(await signer.sign('csr', wish)).toEqual(['leaf', 'root']);
+    expect(peers[1]).not.toBe(peers[0]);
+    expect(peers[2]).toBe(peers[1]);
+  });
+
   it('takes the second name for a server that has another than the one dialled', async () => {
     const tls = await root.issue({ dns: ['controller.example'] });
     server.updateTls(tls);

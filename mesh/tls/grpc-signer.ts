@@ -49,6 +49,8 @@ export class GrpcSigner implements CertificateSigner {
   readonly #address: HostPort;
   readonly #timeoutMs: number;
   #client: Client | undefined;
+  /** What `#client` was opened with. */
+  #clientRoots = '';
   #closed = false;
 
   /** Throws XdsError ADDRESS_INVALID. */
@@ -85,16 +87,22 @@ export class GrpcSigner implements CertificateSigner {
     if (this.#closed) throw this.#error('signer-unavailable', 'this node is shutting down');
     try {
       const metadata = this.#metadata();
-      this.#client ??= openChannel({
-        address: this.#address,
-        rootCertificates: rootCertificates(),
-        serverName,
-      });
-      return { client: this.#client, metadata };
+      return { client: this.#clientWith(rootCertificates(), serverName), metadata };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       throw this.#error('signer-unavailable', `using the roots or the token failed: ${why}`, error);
     }
+  }
+
+  /** Other roots need another connection, before this one breaks on a server certificate it does not know. */
+  #clientWith(roots: string, serverName: string | undefined): Client {
+    if (this.#client !== undefined && this.#clientRoots === roots) return this.#client;
+    const client = openChannel({ address: this.#address, rootCertificates: roots, serverName });
+    // Calls under way on the old one still get their answers.
+    this.#client?.close();
+    this.#client = client;
+    this.#clientRoots = roots;
+    return client;
   }
 
   #metadata(): Metadata {

@@ -25,11 +25,11 @@ export interface TestRoot {
   issue(names: { readonly dns?: readonly string[]; readonly ip?: readonly string[] }): Promise<ServerTls>;
 }
 
-export async function makeTestRoot(): Promise<TestRoot> {
+export async function makeTestRoot(name = 'Test root'): Promise<TestRoot> {
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const root = await X509CertificateGenerator.createSelfSigned({
     ...validity,
-    name: 'CN=Test root',
+    name: `CN=${name}`,
     keys: keys as never,
     signingAlgorithm: algorithm,
     extensions: [
