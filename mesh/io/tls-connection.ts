@@ -45,7 +45,9 @@ const shortRoom = 16 * 1024;
 const shortReadBytes = readAheadBytes / 2;
 const readRoundsPerTurn = 4;
 const endTimeoutMs = 2_000;
-const plain = new Slab(readAheadBytes + 16_384);
+/** Plain bytes handed on at once. */
+const plainBytes = 256 * 1024;
+const plain = new Slab(plainBytes + 16_384);
 
 export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   readonly fd: number;
@@ -221,7 +223,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
       // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
       openssl.ERR_clear_error();
       let filled = 0;
-      while (filled < readAheadBytes) {
+      while (filled < plainBytes) {
         const wide = !this.#pending;
         const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
         if (count <= 0) {

@@ -16,8 +16,11 @@ export interface TlsCredentials {
   readonly rootsPem: string;
 }
 
-/** Plain bytes read from the kernel at once: 16 full records. */
-export const readAheadBytes = 256 * 1024;
+/**
+ * What OpenSSL reads from the kernel at once: four full records. It moves what it has read ahead to the front of its
+ * buffer for each record, so a larger buffer costs more copying than it saves reads (docs/PERFORMANCE.md).
+ */
+export const readAheadBytes = 64 * 1024;
 
 const postQuantumGroups = 'X25519MLKEM768:X25519:P-256:P-384';
 const classicGroups = 'X25519:P-256:P-384';
