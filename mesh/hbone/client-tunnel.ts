@@ -1,5 +1,6 @@
 // One outgoing tunnel: TCP connect, TLS with the expected identity, HTTP/2, and the CONNECT streams in it. States:
-// connecting -> up -> draining -> closed. Requests made while it connects wait for it; when it fails they all fail.
+// connecting -> up -> closed; retired at any of them. Requests made while it connects wait for it; when it fails they
+// all fail.
 
 import { ErrorCode, errorName } from '../h2/error.ts';
 import { type Header, headerValue } from '../h2/header.ts';
@@ -14,9 +15,9 @@ import { TlsConnection } from '../io/tls-connection.ts';
 import type { TlsContext } from '../io/tls-context.ts';
 import { formatSpiffeId, type Identity, type SpiffeId } from '../model/spiffe-id.ts';
 import type { Timer } from '../runtime/clock.ts';
-import { HboneError } from './hbone-error.ts';
+import { HboneError, type HboneErrorCode } from './hbone-error.ts';
 import { Liveness } from './liveness.ts';
-import { REASON_FRAME } from './reason-frame.ts';
+import { printableReason, REASON_FRAME } from './reason-frame.ts';
 import {
   type LivenessOptions,
   maxStreamsPerTunnel,
@@ -88,6 +89,7 @@ export class ConnectRequest implements StreamHandler {
     const handler = this.#handler;
     this.#handler = undefined;
     handler?.onFailed(error);
+    this.tunnel.streamEnded();
   }
 
   onHeaders(headers: readonly Header[], endStream: boolean): void {
@@ -100,8 +102,10 @@ export class ConnectRequest implements StreamHandler {
       this.#next = handler.onConnected(this.#stream, this.tunnel.session, this.tunnel.peer, headers);
       return;
     }
-    if (!endStream) this.#stream.reset(ErrorCode.CANCEL);
-    this.fail(answeredWith(status, headerValue(headers, 'x-weft-reason')));
+    // Also when the peer ended its direction: ours would keep the stream open.
+    this.#stream.reset(ErrorCode.CANCEL);
+    const reason = headerValue(headers, 'x-weft-reason');
+    this.fail(answeredWith(status, reason === undefined ? undefined : printableReason(reason)));
   }
 
   onData(slab: Slab, offset: number, length: number): void {
@@ -148,7 +152,8 @@ export class ClientTunnel {
   /** The server's identity; undefined until up. */
   peer: Identity | undefined;
   #reactor: Reactor;
-  #state: 'connecting' | 'up' | 'draining' | 'closed' = 'connecting';
+  #state: 'connecting' | 'up' | 'closed' = 'connecting';
+  #retired = false;
   #dial: TcpDial | undefined;
   #connection: TlsConnection | undefined;
   #liveness: Liveness | undefined;
@@ -171,6 +176,7 @@ export class ClientTunnel {
 
   /** True while another stream may be asked for. */
   get available(): boolean {
+    if (this.#retired) return false;
     if (this.#state === 'connecting') return this.#waiting.size < maxStreamsPerTunnel;
     return this.#state === 'up' && this.session.canOpen && this.session.openStreams < this.#streamLimit();
   }
@@ -181,15 +187,18 @@ export class ClientTunnel {
   }
 
   get openStreams(): number {
-    return this.#state === 'up' || this.#state === 'draining' ? this.session.openStreams : this.#waiting.size;
+    return this.#state === 'up' ? this.session.openStreams : this.#waiting.size;
   }
 
-  /** Asks for a stream. Exactly one of the handler's callbacks follows, unless the request is cancelled. */
+  /**
+   * Asks for a stream. Exactly one of the handler's callbacks follows, never from inside this call, unless the request
+   * is cancelled.
+   */
   connect(headers: readonly Header[], handler: ConnectHandler): ConnectRequest {
     const request = new ConnectRequest(this, headers, handler);
     this.#unused?.cancel();
     if (this.#state === 'connecting') this.#waiting.add(request);
-    else this.#open(request);
+    else if (!this.#open(request)) this.#reactor.after(0, () => request.fail(full()));
     return request;
   }
 
@@ -202,20 +211,21 @@ export class ClientTunnel {
 
   forget(request: ConnectRequest): void {
     this.#waiting.delete(request);
+    this.streamEnded();
   }
 
-  /** No further streams; ends when the last one has. Idempotent. */
+  /** No further streams, those asked for are served; ends when the last one has. Idempotent. */
   drain(): void {
-    if (this.#state === 'connecting' && this.#waiting.size === 0) return this.#end();
-    if (this.#state !== 'up') return;
+    if (this.#state === 'closed') return;
     this.#retire();
-    if (this.session.openStreams === 0) this.#end();
+    this.streamEnded();
   }
 
-  /** To be called whenever a stream of the tunnel has ended. */
+  /** To be called whenever a stream that was connected has ended. */
   streamEnded(): void {
-    if (this.#state === 'closed' || this.#state === 'connecting' || this.session.openStreams > 0) return;
-    if (this.#state === 'draining') return this.#end();
+    if (this.#state === 'closed' || this.openStreams > 0) return;
+    if (this.#retired) return this.#end();
+    if (this.#state === 'connecting') return;
     this.#unused?.cancel();
     this.#unused = this.#reactor.after(this.options.liveness.unusedReleaseMs, () => this.drain());
   }
@@ -224,7 +234,7 @@ export class ClientTunnel {
   destroy(): void {
     if (this.#state === 'closed') return;
     this.#dial?.cancel();
-    if (this.#connection === undefined) this.#closed();
+    if (this.#connection === undefined) this.#failed(new IoError('closed', 'The tunnel was given up'));
     else this.#connection.destroy();
   }
 
@@ -249,12 +259,13 @@ export class ClientTunnel {
     const session = new H2Session(
       connection,
       {
-        onGoaway: () => this.#retire(),
+        onGoaway: () => this.drain(),
         onClosed: () => {
           connection.end();
         },
         onExtension: (streamId, payload) => {
-          if (this.#reasons.size < maxReasons) this.#reasons.set(streamId, payload.toString('latin1'));
+          if (this.#reasons.size >= maxReasons) return;
+          this.#reasons.set(streamId, printableReason(payload.toString('latin1')));
         },
       },
       {
@@ -270,7 +281,8 @@ export class ClientTunnel {
     session.start();
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const request of waiting) this.#open(request);
+    for (const request of waiting) if (!this.#open(request)) request.fail(full());
+    this.streamEnded();
     return {
       receive: (slab: Slab, offset: number, length: number) => {
         this.#liveness?.heard();
@@ -284,15 +296,13 @@ export class ClientTunnel {
     };
   }
 
-  #open(request: ConnectRequest): void {
+  #open(request: ConnectRequest): boolean {
     const stream = this.#state === 'up' ? this.session.request(request.headers, false, request) : undefined;
-    if (stream === undefined) {
-      request.fail(new HboneError('tunnel-full', 'The tunnel takes no further streams', { retryable: true }));
-      return;
-    }
+    if (stream === undefined) return false;
     this.#served++;
     request.started(stream);
     this.session.flush();
+    return true;
   }
 
   #failed(error: IoError): void {
@@ -313,10 +323,9 @@ export class ClientTunnel {
   }
 
   #retire(): void {
-    if (this.#state !== 'up') return;
-    this.#state = 'draining';
+    if (this.#retired) return;
+    this.#retired = true;
     this.options.onRetired();
-    if (this.session.openStreams === 0) this.#end();
   }
 
   #end(): void {
@@ -328,11 +337,10 @@ export class ClientTunnel {
 
   #closed(): void {
     if (this.#state === 'closed') return;
-    const retired = this.#state !== 'draining';
     this.#state = 'closed';
     this.#liveness?.stop();
     this.#unused?.cancel();
-    if (retired) this.options.onRetired();
+    this.#retire();
     this.options.onClosed();
   }
 }
@@ -345,11 +353,15 @@ function unexpectedPeer(identities: readonly Identity[], expected: readonly Spif
 }
 
 function tunnelFailure(error: IoError): HboneError {
-  const code =
-    error.code === 'tls-identity-rejected'
-      ? 'identity-rejected'
-      : error.code.startsWith('tls')
-        ? 'tls-failed'
-        : 'connect-failed';
-  return new HboneError(code, error.message, { retryable: true, cause: error });
+  return new HboneError(failureCode(error), error.message, { retryable: true, cause: error });
+}
+
+function failureCode({ code }: IoError): HboneErrorCode {
+  if (code === 'closed') return 'cancelled';
+  if (code === 'tls-identity-rejected') return 'identity-rejected';
+  return code.startsWith('tls') ? 'tls-failed' : 'connect-failed';
+}
+
+function full(): HboneError {
+  return new HboneError('tunnel-full', 'The tunnel takes no further streams', { retryable: true });
 }

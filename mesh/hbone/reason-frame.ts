@@ -5,3 +5,8 @@
 export const REASON_FRAME = 0xe7;
 
 export const maxReasonBytes = 512;
+
+/** What may be sent as a header value (RFC 9113 section 8.2.1), and what may be logged of what a peer sent. */
+export function printableReason(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxReasonBytes);
+}

@@ -13,7 +13,7 @@ import { TlsConnection } from '../io/tls-connection.ts';
 import type { TlsContext } from '../io/tls-context.ts';
 import { formatSpiffeId, type Identity } from '../model/spiffe-id.ts';
 import { Liveness } from './liveness.ts';
-import { maxReasonBytes, REASON_FRAME } from './reason-frame.ts';
+import { printableReason, REASON_FRAME } from './reason-frame.ts';
 import { type LivenessOptions, tunnelConnectionWindow, tunnelSettings } from './tunnel-settings.ts';
 
 export interface ServerTunnelOptions {
@@ -73,7 +73,7 @@ export class IncomingConnect implements StreamHandler {
     if (this.#answered) return;
     this.#answered = true;
     const headers: Header[] = [[':status', String(status)]];
-    if (reason !== undefined) headers.push(['x-weft-reason', printable(reason)]);
+    if (reason !== undefined) headers.push(['x-weft-reason', printableReason(reason)]);
     this.stream.respond(headers, true);
     // The request side is still open: what the client may send is not wanted (RFC 9113 section 8.1).
     this.stream.reset(ErrorCode.NO_ERROR);
@@ -134,17 +134,16 @@ export class ServerTunnel {
 
   /** Tells a Weft peer why `stream` is about to be cut; a peer of another kind ignores it. */
   explain(stream: H2Stream, reason: string): void {
-    const payload = Buffer.from(printable(reason));
+    const payload = Buffer.from(printableReason(reason));
     this.session.sendExtension(stream.id, payload);
   }
 
   /** GOAWAY: no further streams, ends when the last one has. Idempotent. */
   drain(): void {
-    if (this.#draining || this.session === undefined) return;
+    if (this.#draining) return;
     this.#draining = true;
-    this.session.goaway(ErrorCode.NO_ERROR);
-    this.session.flush();
-    this.streamEnded();
+    // In the handshake nothing can be said yet: it is told as soon as the tunnel is up.
+    if (this.session !== undefined) this.#sayGoodbye();
   }
 
   /** To be called whenever a stream of the tunnel has ended. */
@@ -155,6 +154,12 @@ export class ServerTunnel {
   /** Drops the tunnel and every stream in it. Idempotent. */
   destroy(): void {
     this.#connection.destroy();
+  }
+
+  #sayGoodbye(): void {
+    this.session.goaway(ErrorCode.NO_ERROR);
+    this.session.flush();
+    this.streamEnded();
   }
 
   #up(identities: readonly Identity[]) {
@@ -181,6 +186,7 @@ export class ServerTunnel {
     this.session = session;
     this.#liveness = new Liveness(this.#reactor, session, this.options.liveness, () => connection.destroy());
     session.start();
+    if (this.#draining) this.#sayGoodbye();
     return {
       receive: (slab: Slab, offset: number, length: number) => {
         this.#liveness?.heard();
@@ -200,9 +206,4 @@ function foreignPeer(identities: readonly Identity[], trustDomain: string): stri
   if (identities.length === 0) return 'the client certificate has no SPIFFE identity';
   if (identities.some((identity) => identity.trustDomain === trustDomain)) return undefined;
   return `the client is of another trust domain: ${identities.map(formatSpiffeId).join(', ')}, wanted ${trustDomain}`;
-}
-
-/** Header values are latin1 without control characters (RFC 9113 section 8.2.1). */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxReasonBytes);
 }

@@ -6,7 +6,7 @@ import { ErrorCode } from '../h2/error.ts';
 import type { H2Session } from '../h2/session.ts';
 import type { H2Stream, StreamHandler } from '../h2/stream.ts';
 import { type BufferBudget, ByteQueue } from '../io/byte-queue.ts';
-import { ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from '../io/reactor.ts';
+import { BROKEN, ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from '../io/reactor.ts';
 import { Slab } from '../io/slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from '../io/tcp-stream.ts';
 import type { Timer } from '../runtime/clock.ts';
@@ -49,6 +49,8 @@ export class TunnelSplice implements IoHandler, StreamHandler {
   #readable = false;
   /** The end was announced: it is to be found by reading until there is nothing. */
   #thorough = false;
+  /** Nothing is read now, so that no read would find a reset. */
+  #stalled = false;
   #appEnded = false;
   #tunnelEnded = false;
   #finSent = false;
@@ -83,6 +85,8 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     if ((events & READABLE) !== 0) this.#readable = true;
     if ((events & ENDED) !== 0) this.#thorough = true;
     if (this.#readable) this.#pump();
+    if (this.#ended || !this.#stalled || (events & BROKEN) === 0) return;
+    if (this.#tcp.wasReset()) this.#appBroke();
   }
 
   onWritable(): void {
@@ -124,9 +128,9 @@ export class TunnelSplice implements IoHandler, StreamHandler {
 
   #pump(): void {
     for (let round = 0; round < roundsPerTurn; round++) {
-      if (this.#appEnded) return this.#session.flush();
-      const allowance = this.#stream.sendAllowance();
-      if (allowance === 0) return this.#session.flush();
+      const allowance = this.#appEnded ? 0 : this.#stream.sendAllowance();
+      this.#stalled = allowance === 0;
+      if (this.#stalled) return this.#session.flush();
       const wanted = allowance < chunkBytes ? allowance : chunkBytes;
       const count = this.#tcp.read(chunk, headRoom, wanted);
       if (count > 0) {

@@ -28,12 +28,17 @@ export async function pump(
 }
 
 /** Turns the reactor until `promise` settles, and settles like it. */
-export async function pumpUntil<T>(reactor: Reactor, what: string, promise: Promise<T>): Promise<T> {
+export async function pumpUntil<T>(
+  reactor: Reactor,
+  what: string,
+  promise: Promise<T>,
+  limitMs: number = defaultLimitMs,
+): Promise<T> {
   let settled = false;
   const watch = () => {
     settled = true;
   };
   promise.then(watch, watch);
-  await pump(reactor, what, () => settled);
+  await pump(reactor, what, () => settled, limitMs);
   return await promise;
 }
