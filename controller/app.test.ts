@@ -9,11 +9,12 @@ import type { ModelDelta } from '../mesh/model/model.ts';
 import { formatSpiffeId, type Identity } from '../mesh/model/spiffe-id.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { createLogger } from '../mesh/runtime/logger.ts';
+import type { FlagValues } from '../mesh/runtime/settings.ts';
 import { createCsr } from '../mesh/tls/csr.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
 import { Controller, type ControllerPorts, rootCertificatePath } from './app.ts';
-import { type ControllerArguments, parseControllerConfig } from './config.ts';
+import { parseControllerConfig } from './config.ts';
 import { JoinTokens } from './identity/join-tokens.ts';
 
 const logger = createLogger({ component: 'test', level: 'silent' });
@@ -49,7 +50,7 @@ async function manifest(name: string, text: string): Promise<void> {
   await rename(join(root, 'new'), join(root, 'config', name));
 }
 
-async function start(args: ControllerArguments = {}): Promise<void> {
+async function start(args: FlagValues = {}): Promise<void> {
   const addresses = { address: '127.0.0.1:0', admin: '127.0.0.1:0' };
   const directories = { config: join(root, 'config'), state: join(root, 'state') };
   const parsed = parseControllerConfig({ ...directories, ...addresses, 'log-level': 'silent', ...args });

@@ -1,11 +1,25 @@
-// Settings of the controller: validated all at once, with a problem for each that is wrong, and frozen. Knows nothing
-// of where they come from but `controllerArguments`, the options of the command line.
+// Settings of the controller: the table they are read by, validated all at once, with a problem for each that is wrong,
+// and frozen. Nothing else of the controller reads process.env.
 
 import { hostname, networkInterfaces } from 'node:os';
-import type { ParseArgsOptionsConfig } from 'node:util';
-import { z } from 'zod';
 import { type IpAddress, parseHostPort, parseIpAddress } from '../mesh/model/ip-address.ts';
-import { isLogLevel, type LogLevel } from '../mesh/runtime/logger.ts';
+import type { LogLevel } from '../mesh/runtime/logger.ts';
+import {
+  anyText,
+  type Environment,
+  type FlagValues,
+  list,
+  logLevels,
+  oneOf,
+  readCommandLine,
+  readSettings,
+  required,
+  type SettingsResult,
+  type SettingValues,
+  type ValueKind,
+  withDefault,
+  wholeNumber,
+} from '../mesh/runtime/settings.ts';
 
 export interface ControllerConfig {
   /** Directory of manifests. */
@@ -28,87 +42,99 @@ export interface ControllerConfig {
   readonly logFormat: 'json' | 'text';
 }
 
-/** For `parseArgs` of node:util; defaults are those of parseControllerConfig. */
-export const controllerArguments = {
-  config: { type: 'string' },
-  state: { type: 'string' },
-  address: { type: 'string' },
-  admin: { type: 'string' },
-  'cluster-id': { type: 'string' },
-  'trust-domain': { type: 'string' },
-  'server-name': { type: 'string', multiple: true },
-  'certificate-life': { type: 'string' },
-  'log-level': { type: 'string' },
-  'log-format': { type: 'string' },
-} as const satisfies ParseArgsOptionsConfig;
-
-export type ControllerArguments = {
-  readonly [K in keyof typeof controllerArguments]?: (typeof controllerArguments)[K] extends {
-    multiple: true;
-  }
-    ? readonly string[]
-    : string;
+const address: ValueKind<string> = {
+  expects: 'IP:PORT, for example 192.0.2.10:15012 or [::1]:15012',
+  read: (text) => (splitAddress(text) === undefined ? undefined : text),
 };
 
-const address = z
-  .string()
-  .refine((text) => splitAddress(text) !== undefined, 'must be IP:PORT, for example 10.0.0.1:15012');
-const seconds = z
-  .string()
-  .regex(/^[0-9]{1,9}$/, 'must be a number of seconds')
-  .transform(Number)
-  .refine((value) => value >= 10 && value <= 7 * 86_400, 'must be from 10 to 604800 seconds');
-
-const schema = z.object({
-  config: z.string('is required: the directory of manifests').min(1),
-  state: z.string('is required: the directory for keys and tokens').min(1),
-  address: address.default('127.0.0.1:15012'),
-  admin: address.default('127.0.0.1:15014'),
-  'cluster-id': z
-    .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'must be letters, digits, ".", "_" and "-"')
-    .default('Kubernetes'),
-  'trust-domain': z
-    .string()
-    .regex(/^[a-z0-9]([-a-z0-9._]{0,251}[a-z0-9])?$/, 'must be a name like cluster.local')
-    .default('cluster.local'),
-  'server-name': z.array(z.string().min(1).max(253)).default([]),
-  'certificate-life': seconds.default(86_400),
-  'log-level': z
-    .string()
-    .refine(isLogLevel, 'must be one of trace, debug, info, warn, error')
-    .default('info'),
-  'log-format': z.enum(['json', 'text'], 'must be json or text').default('json'),
-});
+/** The table that flags, environment, `weft controller --help` and errors are made from. */
+export const controllerSettings = {
+  config: required(anyText('a directory'), {
+    placeholder: 'dir',
+    description: 'directory of manifests; changes take effect at once',
+  }),
+  state: required(anyText('a directory'), {
+    placeholder: 'dir',
+    description: 'directory for the root certificate, its key, and join tokens',
+  }),
+  address: withDefault(address, '127.0.0.1:15012', {
+    placeholder: 'ip:port',
+    description: 'where nodes connect to; port 0 takes a free one',
+  }),
+  admin: withDefault(address, '127.0.0.1:15014', {
+    placeholder: 'ip:port',
+    description: 'metrics, health and dumps, without authentication',
+  }),
+  'cluster-id': withDefault(
+    matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'a name like "Kubernetes"'),
+    'Kubernetes',
+    {
+      placeholder: 'id',
+      description: 'name of this cluster, in metrics and logs',
+    },
+  ),
+  'trust-domain': withDefault(
+    matching(/^[a-z0-9]([-a-z0-9._]{0,251}[a-z0-9])?$/, 'a name like "cluster.local"'),
+    'cluster.local',
+    { placeholder: 'name', description: 'first part of every identity, where no MeshConfig says another' },
+  ),
+  'server-name': list(
+    { expects: 'names or addresses', read: (text) => (/^.{1,253}$/.test(text) ? text : undefined) },
+    { placeholder: 'name', description: 'further names and addresses by which nodes dial it' },
+  ),
+  'certificate-life': withDefault(wholeNumber(10, 604_800, 'seconds'), 86_400, {
+    placeholder: 'seconds',
+    description: 'life of workload certificates, the most a node gets',
+  }),
+  'log-level': withDefault(logLevels, 'info', {
+    placeholder: 'level',
+    description: 'trace, debug, info, warn, error or silent',
+  }),
+  'log-format': withDefault(oneOf('text', 'json'), 'text', {
+    placeholder: 'format',
+    description: 'text or json, on standard output',
+  }),
+};
 
 export type ConfigResult =
   | { readonly ok: true; readonly config: ControllerConfig }
-  /** One line for each option that is wrong. */
+  /** One line for each setting that is wrong. */
   | { readonly ok: false; readonly problems: readonly string[] };
 
-export function parseControllerConfig(args: ControllerArguments): ConfigResult {
-  const parsed = schema.safeParse(args);
-  if (!parsed.success) {
-    return {
-      ok: false,
-      problems: parsed.error.issues.map((issue) => `--${issue.path.join('.')} ${issue.message}`),
-    };
-  }
-  const { data } = parsed;
+/** From the arguments of the process and its environment. */
+export function controllerConfig(
+  args: readonly string[],
+  environment: Environment = process.env,
+): ConfigResult {
+  return completed(readCommandLine(controllerSettings, { args, environment }));
+}
+
+/** From flags alone. */
+export function parseControllerConfig(flags: FlagValues): ConfigResult {
+  return completed(readSettings(controllerSettings, { flags, environment: {} }));
+}
+
+function completed(read: SettingsResult<SettingValues<typeof controllerSettings>>): ConfigResult {
+  if (!read.ok) return read;
+  const { values } = read;
   const config: ControllerConfig = {
-    configDir: data.config,
-    stateDir: data.state,
-    address: data.address,
-    adminAddress: data.admin,
-    clusterId: data['cluster-id'],
-    trustDomain: data['trust-domain'],
-    serverNames: [...new Set([...data['server-name'], ...localNames(data.address)])],
-    certificateLifeSeconds: data['certificate-life'],
-    minCertificateLifeSeconds: Math.min(60, data['certificate-life']),
-    logLevel: data['log-level'],
-    logFormat: data['log-format'],
+    configDir: values.config,
+    stateDir: values.state,
+    address: values.address,
+    adminAddress: values.admin,
+    clusterId: values['cluster-id'],
+    trustDomain: values['trust-domain'],
+    serverNames: [...new Set([...values['server-name'], ...localNames(values.address)])],
+    certificateLifeSeconds: values['certificate-life'],
+    minCertificateLifeSeconds: Math.min(60, values['certificate-life']),
+    logLevel: values['log-level'],
+    logFormat: values['log-format'],
   };
   return { ok: true, config: Object.freeze(config) };
+}
+
+function matching(pattern: RegExp, expects: string): ValueKind<string> {
+  return { expects, read: (text) => (pattern.test(text) ? text : undefined) };
 }
 
 /** Host and port of `IP:PORT`, where port 0 means any free one. */

@@ -13,17 +13,24 @@ beforeEach(async () => {
   return () => rm(directory, { recursive: true, force: true });
 });
 
-/** Runs the program; `onLine` may send it a signal. */
-function run(
-  args: readonly string[],
-  onLine: (line: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
-) {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-    output += chunk;
-    for (const line of chunk.split('\n')) onLine(line, (signal) => child.kill(signal));
+interface RunOptions {
+  /** May send a signal. */
+  readonly onLine?: (line: string, kill: (signal: NodeJS.Signals) => void) => void;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+function run(args: readonly string[], { onLine = () => {}, environment = {} }: RunOptions = {}) {
+  const child = spawn(process.execPath, [main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
   });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      output += chunk;
+      for (const line of chunk.split('\n')) onLine(line, (signal) => child.kill(signal));
+    });
+  }
   return new Promise<{ code: number | null; output: string }>((resolve) => {
     child.on('close', (code) => resolve({ code, output }));
   });
@@ -43,6 +50,15 @@ describe('weft controller', () => {
     });
   });
 
+  it('takes settings from the environment, and says where a wrong one came from', async () => {
+    const environment = { WEFT_CONFIG: directory, WEFT_STATE: directory, WEFT_CERTIFICATE_LIFE: 'abc' };
+    expect(await run([], { environment })).toMatchObject({
+      code: 64,
+      output:
+        'weft controller: WEFT_CERTIFICATE_LIFE must be a whole number of seconds from 10 to 604800, got "abc"\n',
+    });
+  });
+
   it('exits 1 when it cannot start', async () => {
     const args = ['--config', join(directory, 'nowhere'), '--state', join(directory, 'state')];
     const { code, output } = await run(args);
@@ -53,10 +69,12 @@ describe('weft controller', () => {
   it('runs until SIGTERM and then exits 0', async () => {
     const addresses = ['--address', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
     const args = ['--config', directory, '--state', join(directory, 'state'), ...addresses];
-    const { code, output } = await run(args, (line, kill) => {
-      if (line.includes('controller is ready')) kill('SIGTERM');
+    const { code, output } = await run(args, {
+      onLine: (line, kill) => {
+        if (line.includes('controller is ready')) kill('SIGTERM');
+      },
     });
-    expect(output).toContain('"signal":"SIGTERM"');
+    expect(output).toContain('signal="SIGTERM"');
     expect(code).toBe(0);
   });
 });

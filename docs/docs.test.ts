@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCli } from '../cli/run-cli.ts';
 import { ControllerMetrics } from '../controller/controller-metrics.ts';
 import { validateDirectory } from '../controller/validate.ts';
-import { flagNames } from '../ztunnel/config.ts';
+import type { Setting } from '../mesh/runtime/settings.ts';
+import { controllerSettings } from '../controller/config.ts';
+import { ztunnelSettings } from '../ztunnel/config.ts';
 import { ConnectionMetrics, renderMetrics } from '../ztunnel/metrics.ts';
 import { NodeMetrics } from '../ztunnel/node-metrics.ts';
 
@@ -113,14 +115,21 @@ describe('the command line', () => {
     return lines.slice(start, next).join('\n');
   }
 
-  test('every setting of the ztunnel is in CONFIGURATION.md', () => {
-    const page = read('docs/CONFIGURATION.md');
-    const missing = flagNames.filter(
-      (name) =>
-        !page.includes(`\`--${name} `) && !page.includes(`WEFT_${name.toUpperCase().replaceAll('-', '_')}`),
-    );
-    expect(missing).toEqual([]);
+  test.each([
+    ['controller', controllerSettings],
+    ['ztunnel', ztunnelSettings],
+  ])('the row of every setting of the %s ends with its default', (command, settings) => {
+    const rows = rowsOf(read('docs/CONFIGURATION.md'), [command]).split('\n');
+    const wrong = Object.entries<Setting<unknown>>(settings).filter(([name, { presence, shownFallback }]) => {
+      const row = rows.find((line) => line.startsWith(`| | \`--${name} `));
+      return !row?.endsWith(` | ${presence === 'required' ? 'required' : defaultText(shownFallback)} |`);
+    });
+    expect(wrong.map(([name]) => name)).toEqual([]);
   });
+
+  function defaultText(shown: string | undefined): string {
+    return shown === undefined ? 'none' : `\`${shown}\``;
+  }
 });
 
 describe('metrics', () => {

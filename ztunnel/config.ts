@@ -1,87 +1,128 @@
-// The settings of the node tunnel: from flags, then environment (`WEFT_` and the flag's name), then defaults. All
-// problems are reported at once; what comes out is frozen. Nothing else reads process.env.
+// The settings of the node tunnel: the table that flags, environment, `weft ztunnel --help` and errors are made from.
+// Nothing else of the node tunnel reads process.env.
 
-import { parseArgs } from 'node:util';
-import { z } from 'zod';
+import {
+  anyText,
+  logLevels,
+  oneOf,
+  optional,
+  readCommandLine,
+  required,
+  type SettingsResult,
+  type SettingValues,
+  wholeNumber,
+  withDefault,
+} from '../mesh/runtime/settings.ts';
 
-const milliseconds = (fallback: number, min: number, max: number) =>
-  z.coerce.number().int().min(min).max(max).default(fallback);
+const directory = anyText('a directory, or "none"');
+const port = wholeNumber(0, 65_535);
 
-const schema = z.object({
-  node: z.string().min(1, 'the name of this node, as in the manifests'),
-  controller: z.string().regex(/^.+:\d{1,5}$/, 'HOST:PORT of the controller'),
-  'token-file': z.string().min(1, 'the file with the join token of this node'),
-  'root-cert': z.string().min(1, 'the file with the root certificate of the controller'),
-  /** Name in the controller's certificate, where it differs from the host dialled. */
-  'controller-name': z.string().optional(),
-  'cluster-id': z.string().default('Kubernetes'),
-  'certificate-ttl': z.coerce.number().int().min(60).max(604_800).default(86_400),
-  /** bpffs directory of the capture that outlives the process; `none` for capture that ends with it. */
-  'pin-dir': z.string().optional(),
-  /** At an orderly end: `keep` the pods captured (and so refused) for the next start, or `release` them. */
-  'on-exit': z.enum(['keep', 'release']).default('keep'),
-  workers: z.coerce.number().int().min(1).max(64).default(1),
-  'admin-port': z.coerce.number().int().min(0).max(65_535).default(15_000),
-  'metrics-port': z.coerce.number().int().min(0).max(65_535).default(15_020),
-  'readiness-port': z.coerce.number().int().min(0).max(65_535).default(15_021),
-  'connect-timeout-ms': milliseconds(10_000, 1, 60_000),
-  'handshake-timeout-ms': milliseconds(10_000, 1, 60_000),
-  'idle-timeout-ms': milliseconds(0, 0, 2_147_483_647),
-  'half-closed-timeout-ms': milliseconds(3_600_000, 1_000, 2_147_483_647),
-  'ping-after-ms': milliseconds(10_000, 100, 600_000),
-  'ping-timeout-ms': milliseconds(20_000, 100, 600_000),
-  'unused-release-ms': milliseconds(300_000, 100, 86_400_000),
-  'drain-timeout-ms': milliseconds(25_000, 0, 3_600_000),
-  /** Connections and tunnels one worker holds before it stops accepting. */
-  'max-connections': z.coerce.number().int().min(1).max(10_000_000).default(200_000),
-  /** Bytes that slow readers may hold in one worker, MiB. */
-  'buffer-budget-mib': z.coerce.number().int().min(1).max(65_536).default(256),
-  'log-level': z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
-  'log-format': z.enum(['text', 'json']).default('text'),
-});
-
-export type ZtunnelConfig = Readonly<z.infer<typeof schema>>;
-
-/** Every problem of a configuration, each with the flag and what to give it. */
-export class ConfigError extends Error {
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'));
-    this.name = 'ConfigError';
-    this.problems = problems;
-  }
+function milliseconds(fallback: number, [min, max]: readonly [number, number], description: string) {
+  const kind = wholeNumber(min, max, 'milliseconds');
+  return withDefault(kind, fallback, { placeholder: 'ms', description, advanced: true });
 }
 
-/** Names of the flags, for a command line that hands them through. */
-export const flagNames: readonly string[] = Object.keys(schema.shape);
+export const ztunnelSettings = {
+  node: required(anyText('the name of this node'), {
+    placeholder: 'name',
+    description: 'name of this node, as in the manifests',
+  }),
+  controller: required(
+    {
+      expects: 'HOST:PORT, for example controller.example:15012',
+      read: (text) => (/^.+:\d{1,5}$/.test(text) ? text : undefined),
+    },
+    { placeholder: 'host:port', description: 'where the controller listens' },
+  ),
+  'token-file': required(anyText('a file'), {
+    placeholder: 'file',
+    description: "file with this node's join token",
+  }),
+  'root-cert': required(anyText('a file'), {
+    placeholder: 'file',
+    description: "root-cert.pem of the controller's state directory",
+  }),
+  workers: withDefault(wholeNumber(1, 64), 1, { placeholder: 'count', description: 'data threads' }),
+  'on-exit': withDefault(oneOf('keep', 'release'), 'keep', {
+    placeholder: 'what',
+    description: 'asked to end: "keep" pods captured, and so refused, for the next start, or "release" them',
+  }),
+  'pin-dir': optional(directory, {
+    placeholder: 'dir',
+    description: 'bpffs directory of the capture that outlives the process, or "none"',
+    shownFallback: '/sys/fs/bpf/weft/NODE',
+  }),
+  'state-dir': optional(directory, {
+    placeholder: 'dir',
+    description: 'what is kept across restarts: roots learned in a root rotation; or "none"',
+    shownFallback: '/var/lib/weft/ztunnel/NODE',
+  }),
+  'certificate-life': withDefault(wholeNumber(10, 604_800, 'seconds'), 86_400, {
+    placeholder: 'seconds',
+    description: 'life of workload certificates to ask for; the controller may give less',
+  }),
+  'log-level': withDefault(logLevels, 'info', {
+    placeholder: 'level',
+    description: 'trace, debug, info, warn, error or silent',
+  }),
+  'log-format': withDefault(oneOf('text', 'json'), 'text', {
+    placeholder: 'format',
+    description: 'text or json, on standard output',
+  }),
+  'controller-name': optional(anyText('a name'), {
+    placeholder: 'name',
+    description: "name in the controller's certificate, where it differs from the host dialled",
+    advanced: true,
+  }),
+  'cluster-id': withDefault(anyText('a name'), 'Kubernetes', {
+    placeholder: 'id',
+    description: 'name of the cluster that the controller is told',
+    advanced: true,
+  }),
+  'admin-port': withDefault(port, 15_000, {
+    placeholder: 'port',
+    description: 'admin pages, on loopback only; 0 takes a free port',
+    advanced: true,
+  }),
+  'metrics-port': withDefault(port, 15_020, {
+    placeholder: 'port',
+    description: 'metrics; 0 takes a free port',
+    advanced: true,
+  }),
+  'readiness-port': withDefault(port, 15_021, {
+    placeholder: 'port',
+    description: 'readiness; 0 takes a free port',
+    advanced: true,
+  }),
+  'connect-timeout-ms': milliseconds(10_000, [1, 60_000], 'TCP connect'),
+  'handshake-timeout-ms': milliseconds(10_000, [1, 60_000], 'TLS handshake'),
+  'idle-timeout-ms': milliseconds(0, [0, 2_147_483_647], 'closes connections without a byte; 0 never'),
+  'half-closed-timeout-ms': milliseconds(
+    3_600_000,
+    [1_000, 2_147_483_647],
+    'closes a connection that is half closed and silent',
+  ),
+  'ping-after-ms': milliseconds(10_000, [100, 600_000], 'a tunnel silent for this long is asked'),
+  'ping-timeout-ms': milliseconds(20_000, [100, 600_000], 'a tunnel that was asked and is silent is dead'),
+  'unused-release-ms': milliseconds(300_000, [100, 86_400_000], 'an unused tunnel is closed'),
+  'drain-timeout-ms': milliseconds(25_000, [0, 3_600_000], 'time for open connections when asked to end'),
+  'max-connections': withDefault(wholeNumber(1, 10_000_000), 200_000, {
+    placeholder: 'count',
+    description: 'connections and tunnels of one worker before it stops accepting',
+    advanced: true,
+  }),
+  'buffer-budget-mib': withDefault(wholeNumber(1, 65_536), 256, {
+    placeholder: 'MiB',
+    description: 'bytes that slow readers may hold in one worker',
+    advanced: true,
+  }),
+};
 
-/** @throws ConfigError with all problems at once. */
-export function parseConfig(values: Readonly<Record<string, string | undefined>>): ZtunnelConfig {
-  const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
-  const result = schema.safeParse(given);
-  if (result.success) return Object.freeze(result.data);
-  throw new ConfigError(result.error.issues.map((issue) => `--${issue.path.join('.')}: ${issue.message}`));
-}
+export type ZtunnelConfig = SettingValues<typeof ztunnelSettings>;
 
-/** @throws ConfigError */
-export function configFromCommandLine(
+export function ztunnelConfig(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>> = process.env,
-): ZtunnelConfig {
-  const options = Object.fromEntries(flagNames.map((name) => [name, { type: 'string' as const }]));
-  let flags: Record<string, string | undefined>;
-  try {
-    flags = parseArgs({ args: [...args], options, strict: true }).values;
-  } catch (error) {
-    throw new ConfigError([error instanceof Error ? error.message : String(error)]);
-  }
-  const values = Object.fromEntries(
-    flagNames.map((name) => [name, flags[name] ?? environment[variableOf(name)]]),
-  );
-  return parseConfig(values);
-}
-
-function variableOf(flag: string): string {
-  return `WEFT_${flag.toUpperCase().replaceAll('-', '_')}`;
+): SettingsResult<ZtunnelConfig> {
+  return readCommandLine(ztunnelSettings, { args, environment });
 }

@@ -5,7 +5,7 @@ import { systemClock } from '../mesh/runtime/clock.ts';
 import { onEndSignals } from '../mesh/runtime/end-signals.ts';
 import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
 import { Ztunnel } from './app.ts';
-import { ConfigError, configFromCommandLine, type ZtunnelConfig } from './config.ts';
+import { type ZtunnelConfig, ztunnelConfig } from './config.ts';
 import { missingFeatures } from './preflight.ts';
 import { beginStartup, endStartup } from './startup-memory.ts';
 
@@ -17,10 +17,10 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   setLogLevel(config['log-level']);
   const missing = missingFeatures();
   if (missing.length > 0) {
-    process.stderr.write(`${missing.map((line) => `weft ztunnel: ${line}`).join('\n')}\n`);
+    complain(missing);
     return unavailableExitCode;
   }
-  const logger = createLogger({ component: 'ztunnel', format: config['log-format'], destination: 1 });
+  const logger = createLogger({ component: 'ztunnel', format: config['log-format'] });
   logger.info({ config }, 'starting');
   beginStartup();
   const ztunnel = new Ztunnel(config, logger);
@@ -44,12 +44,12 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   return 0;
 }
 
+function complain(problems: readonly string[]): void {
+  process.stderr.write(problems.map((problem) => `weft ztunnel: ${problem}\n`).join(''));
+}
+
 if (import.meta.main) {
-  try {
-    process.exitCode = await runZtunnel(configFromCommandLine(process.argv.slice(2)));
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.problems.map((problem) => `weft ztunnel: ${problem}`).join('\n')}\n`);
-    process.exitCode = usageExitCode;
-  }
+  const settings = ztunnelConfig(process.argv.slice(2));
+  if (!settings.ok) complain(settings.problems);
+  process.exitCode = settings.ok ? await runZtunnel(settings.values) : usageExitCode;
 }

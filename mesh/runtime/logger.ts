@@ -1,5 +1,5 @@
 // Logs of every process: pino with a fixed component, JSON or a plain line in the form Istio's tools know
-// (`time TAB level TAB scope TAB message TAB key=value ...`), to stderr or stdout. The keys are Istio's: level, time,
+// (`time TAB level TAB scope TAB message TAB key=value ...`), on stdout as the access log is. The keys are Istio's: level, time,
 // scope (the component), message. Writes are synchronous, because a data worker never returns to Node's event loop.
 // Level and loggers belong to one thread; each worker makes its own.
 
@@ -16,17 +16,17 @@ export interface LoggerOptions {
   readonly level?: LogLevel;
   /** Default `json`. */
   readonly format?: 'json' | 'text';
-  /** 1 stdout, 2 (default) stderr; a stream of the caller's own is for tests. */
-  readonly destination?: 1 | 2 | DestinationStream;
+  /** Default standard output; a stream of the caller's own is for tests. */
+  readonly destination?: DestinationStream;
 }
 
-const outputs = new Map<1 | 2, DestinationStream>();
+let standardOutput: DestinationStream | undefined;
 const loggers = new Set<Logger>();
 let currentLevel: LogLevel = 'info';
 
 /** One logger a component and thread: it is kept for setLogLevel, so never make one per connection. */
-export function createLogger({ component, level, format = 'json', destination = 2 }: LoggerOptions): Logger {
-  const output = typeof destination === 'number' ? outputFor(destination) : destination;
+export function createLogger({ component, level, format = 'json', destination }: LoggerOptions): Logger {
+  const output = destination ?? openStandardOutput();
   const logger = pino(
     {
       level: level ?? currentLevel,
@@ -56,13 +56,9 @@ export function isLogLevel(text: string): text is LogLevel {
   return text === 'silent' || Object.hasOwn(levels.values, text);
 }
 
-function outputFor(fd: 1 | 2): DestinationStream {
-  let output = outputs.get(fd);
-  if (output === undefined) {
-    output = openDestination({ dest: fd, sync: true });
-    outputs.set(fd, output);
-  }
-  return output;
+function openStandardOutput(): DestinationStream {
+  standardOutput ??= openDestination({ dest: 1, sync: true });
+  return standardOutput;
 }
 
 function formatLine(json: string): string {
