@@ -28,7 +28,17 @@ async function run(...argv: string[]): Promise<Run> {
   return { status, out, err };
 }
 
-const commands = ['up', 'controller', 'ztunnel', 'validate', 'status', 'config dump', 'token create'];
+const commands = [
+  'up',
+  'controller',
+  'ztunnel',
+  'validate',
+  'status',
+  'config dump',
+  'token create',
+  'ca status',
+  'ca rotate',
+];
 
 describe('runCli()', () => {
   test.each(commands)('prints help with examples for "%s"', async (command) => {

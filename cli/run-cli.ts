@@ -3,6 +3,8 @@
 
 import { Command, CommanderError } from 'commander';
 import { CliError, exitStatus } from './cli-error.ts';
+import { addCaRotate } from './commands/ca-rotate.ts';
+import { addCaStatus } from './commands/ca-status.ts';
 import { addConfigDump } from './commands/config-dump.ts';
 import { addController } from './commands/controller.ts';
 import { addStatus } from './commands/status.ts';
@@ -71,6 +73,9 @@ Examples:
     'join tokens, by which a node proves to the controller which node it is',
   );
   addTokenCreate(token, context);
+  const ca = groupOf(program, 'ca', "the mesh's root certificate and its rotation");
+  addCaStatus(ca, context);
+  addCaRotate(ca, context);
   return program;
 }
 

@@ -1,12 +1,17 @@
-// The controller's admin endpoint: plain HTTP on loopback for metrics, health and dumps. GET only, no secrets, no
-// authentication; every answer is computed when it is asked for.
+// The controller's admin endpoint: plain HTTP on loopback for metrics, health and dumps, free for all who reach it, with
+// no secrets; every answer is computed when it is asked for. What changes something is a POST with the admin secret.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Model } from '../mesh/model/model.ts';
+import { isAuthorized } from './admin-secret.ts';
+import { CaError } from './ca/ca-error.ts';
 import { splitAddress } from './config.ts';
 import { formatProblem, type Problem } from './source/problem.ts';
 import type { ObjectStatus } from './translate/statuses.ts';
+
+/** `start` a rotation of the root, take its next step when it is due (`advance`), or now (`force`). */
+export type RotationStep = 'start' | 'advance' | 'force';
 
 export interface AdminView {
   ready(): boolean;
@@ -17,6 +22,10 @@ export interface AdminView {
   /** One entry for each connected node. */
   nodes(): readonly unknown[];
   certificates(): unknown;
+  /** Undefined before the secret is known: nothing can be changed. */
+  secret(): string | undefined;
+  /** Resolves with the rotation's status. Rejects with CaError. */
+  rotate(step: RotationStep): Promise<unknown>;
 }
 
 type Answer = { readonly status: number; readonly contentType: string; readonly body: string };
@@ -65,7 +74,9 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage): Promise<Answer> {
-    if (request.method !== 'GET' && request.method !== 'HEAD') return plain(405, 'Only GET is served here\n');
+    if (request.method === 'POST') return await this.#change(request);
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return plain(405, 'Only GET is served here, and POST to change something\n');
     const [path] = (request.url ?? '/').split('?');
     switch (path) {
       case '/':
@@ -90,7 +101,29 @@ export class AdminServer {
         return plain(404, `Unknown path; known are ${paths.join(', ')}\n`);
     }
   }
+
+  async #change(request: IncomingMessage): Promise<Answer> {
+    request.resume();
+    const step = steps.get(request.url ?? '');
+    if (step === undefined) return plain(404, `Unknown path; known are ${[...steps.keys()].join(', ')}\n`);
+    const secret = this.#view.secret();
+    if (secret === undefined || !isAuthorized(request.headers.authorization, secret)) {
+      return plain(403, 'Changing something needs the admin secret of the state directory\n');
+    }
+    try {
+      return json(await this.#view.rotate(step));
+    } catch (error) {
+      if (error instanceof CaError) return plain(409, `${error.message}\n`);
+      throw error;
+    }
+  }
 }
+
+const steps: ReadonlyMap<string, RotationStep> = new Map([
+  ['/ca/rotation/start', 'start'],
+  ['/ca/rotation/advance', 'advance'],
+  ['/ca/rotation/force', 'force'],
+]);
 
 const paths = [
   '/healthz/ready',

@@ -11,18 +11,22 @@ import type { Authenticate } from '../mesh/xds/caller.ts';
 import { GrpcServer } from '../mesh/xds/grpc-server.ts';
 import { ResourceStore } from '../mesh/xds/resource-store.ts';
 import { XdsServer } from '../mesh/xds/server.ts';
-import { AdminServer } from './admin-server.ts';
+import { openAdminSecret } from './admin-secret.ts';
+import { AdminServer, type RotationStep } from './admin-server.ts';
 import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { ServerCertificate, type ServerKeyPair } from './ca/server-certificate.ts';
+import type { Cluster, ClusterConfig } from './cluster.ts';
 import type { ControllerConfig } from './config.ts';
 import { ControllerMetrics } from './controller-metrics.ts';
 import { addCertificateService } from './identity/certificate-service.ts';
 import { type Authenticator, JoinTokens } from './identity/join-tokens.ts';
+import { firstOf } from './identity/token-review.ts';
 import { ModelPodsOnNode } from './pods-on-node.ts';
 import { ModelPublisher } from './publish.ts';
 import type { Resources } from './resources/resources.ts';
 import { DirectorySource } from './source/directory-source.ts';
 import { formatProblem, type Problem } from './source/problem.ts';
+import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { type ObjectStatus, isBadCondition } from './translate/statuses.ts';
 import { translate } from './translate/translate.ts';
 
@@ -39,6 +43,12 @@ export function rootCertificatePath(stateDir: string): string {
   return join(stateDir, 'root-cert.pem');
 }
 
+export interface ControllerOptions {
+  readonly clock: Clock;
+  /** Resources come from this cluster instead of a directory. */
+  readonly cluster?: ClusterConfig;
+}
+
 export class Controller {
   readonly #config: ControllerConfig;
   readonly #clock: Clock;
@@ -50,25 +60,29 @@ export class Controller {
   readonly #xds: XdsServer;
   readonly #metrics: ControllerMetrics;
   readonly #admin: AdminServer;
-  readonly #source: DirectorySource;
+  readonly #clusterConfig: ClusterConfig | undefined;
   readonly #stops: (() => Promise<void> | void)[] = [];
   #authority: CertificateAuthority | undefined;
+  #adminSecret: string | undefined;
   #statuses: readonly ObjectStatus[] = [];
   #problems: readonly Problem[] = [];
   #reported: ReadonlySet<string> = new Set();
   #ready = false;
 
-  constructor(config: ControllerConfig, { clock }: { readonly clock: Clock }) {
+  constructor(config: ControllerConfig, { clock, cluster }: ControllerOptions) {
     const { logFormat: format, logLevel: level } = config;
     const logger = (component: string) => createLogger({ component, format, level });
     this.#config = config;
+    this.#clusterConfig = cluster;
     this.#clock = clock;
     this.#logger = logger('controller');
     this.#store = new ResourceStore({ clock });
     this.#publisher = new ModelPublisher({ store: this.#store });
     this.#pods = new ModelPodsOnNode({ clock });
     this.#tokens = new JoinTokens({ stateDir: config.stateDir, clock });
-    const authenticate = authenticateNode(this.#tokens);
+    const authenticate = authenticateNode({
+      authenticate: async (authorization) => await this.#authenticator().authenticate(authorization),
+    });
     this.#xds = new XdsServer({ store: this.#store, authenticate, logger: logger('xds') });
     this.#metrics = new ControllerMetrics({
       connectedNodes: () => this.#xds.streams().length,
@@ -85,11 +99,8 @@ export class Controller {
       problems: () => this.#problems,
       nodes: () => this.#xds.streams(),
       certificates: () => this.#authority?.rotation() ?? {},
-    });
-    const lastGoodDir = join(config.stateDir, 'last-good');
-    const source = { directory: config.configDir, clock, logger: logger('source'), lastGoodDir };
-    this.#source = new DirectorySource(source, {
-      onResources: (resources, problems) => this.#onResources(resources, problems),
+      secret: () => this.#adminSecret,
+      rotate: (step) => this.#rotate(step),
     });
   }
 
@@ -112,15 +123,40 @@ export class Controller {
   async #start(): Promise<ControllerPorts> {
     const { stateDir } = this.#config;
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
-    this.#stops.push(() => this.#source.close());
-    await this.#source.start();
+    await (await this.#openSource()).start();
     const authority = await this.#openAuthority();
+    this.#adminSecret = await openAdminSecret(stateDir);
     const grpc = await this.#listenGrpc(authority);
     const admin = await this.#admin.listen(this.#config.adminAddress);
     this.#stops.push(() => this.#admin.close());
+    this.#cluster?.run(authority);
     this.#ready = true;
     this.#logger.info({ grpcPort: grpc, adminPort: admin, stateDir }, 'controller is ready');
     return { grpc, admin };
+  }
+
+  async #openSource(): Promise<ResourceSource> {
+    const { logFormat: format, logLevel: level, configDir: directory, stateDir } = this.#config;
+    const clock = this.#clock;
+    const logger = (component: string) => createLogger({ component, format, level });
+    const handler: ResourcesHandler = {
+      onResources: (resources, problems) => this.#onResources(resources, problems),
+    };
+    if (this.#clusterConfig !== undefined) {
+      const { Cluster: ClusterParts } = await import('./cluster.ts');
+      const cluster = new ClusterParts(this.#clusterConfig, { clock, logger }, handler);
+      this.#cluster = cluster;
+      this.#stops.push(() => cluster.close());
+      return cluster.source;
+    }
+    const lastGoodDir = join(stateDir, 'last-good');
+    const source = new DirectorySource({ directory, clock, logger: logger('source'), lastGoodDir }, handler);
+    this.#stops.push(() => source.close());
+    return source;
+  }
+
+  #authenticator(): Authenticator {
+    return this.#cluster === undefined ? this.#tokens : firstOf(this.#tokens, this.#cluster.authenticator);
   }
 
   async #openAuthority(): Promise<CertificateAuthority> {
@@ -128,6 +164,7 @@ export class Controller {
     const { logFormat: format, logLevel: level } = this.#config;
     const authority = await CertificateAuthority.open({
       stateDir,
+      ...(this.#cluster === undefined ? {} : { store: this.#cluster.caStore }),
       clock: this.#clock,
       logger: createLogger({ component: 'ca', format, level }),
       defaultLifeSeconds: certificateLifeSeconds,
@@ -164,7 +201,7 @@ export class Controller {
     this.#xds.register(server);
     addCertificateService(server, {
       authority,
-      authenticator: this.#tokens,
+      authenticator: this.#authenticator(),
       pods: this.#pods,
       logger,
       counter: this.#metrics.certificateRequests,
@@ -179,13 +216,25 @@ export class Controller {
     return port;
   }
 
+  async #rotate(step: RotationStep): Promise<unknown> {
+    const authority = this.#authority;
+    if (authority === undefined) throw new Error('The certificate authority is not open yet');
+    if (step === 'start') return await authority.startRotation();
+    return await authority.advanceRotation({ force: step === 'force' });
+  }
+
   #onResources(resources: Resources, problems: readonly Problem[]): void {
     const { clusterId, trustDomain } = this.#config;
     const startedAt = this.#clock.monotonic();
-    const { model, statuses } = translate(resources, { clusterId, trustDomain, standalone: true });
+    const { model, statuses } = translate(resources, {
+      clusterId,
+      trustDomain,
+      standalone: this.#cluster === undefined,
+    });
     const durationMs = this.#clock.monotonic() - startedAt;
     this.#pods.update(model);
     this.#publisher.publish(model);
+    this.#cluster?.onTranslated(statuses);
     this.#statuses = statuses;
     this.#problems = problems;
     this.#metrics.onTranslated(model, { durationMs });
