@@ -5,10 +5,9 @@ import { once } from 'node:events';
 import type net from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
-import { DataPlaneRig, type RigPod } from './testing/data-plane-rig.ts';
+import { DataPlaneRig, type RigPod, tunnelsFrom } from './testing/data-plane-rig.ts';
 import { connectFrom, ending, FullQueue, readAll, roundTrip, serve, within } from './testing/pod-sockets.ts';
 
 const port = 8080;
@@ -99,9 +98,9 @@ describe.skipIf(skipKernelTests)(`a byte stream through two nodes${skipReason}`,
   it.each(['ipv4', 'ipv6'] as const)(
     'keeps the other direction open after the client has ended its own (%s)',
     async (family) => {
-      await using _server = serve(server, port, async (socket) => {
-        const request = await readAll(socket);
-        socket.end(`${request.length} bytes, all of them after your end`);
+      await using _server = serve(server, port, (socket) => {
+        const answer = (request: Buffer) => socket.end(`${request.length} bytes, all of them after your end`);
+        void readAll(socket).then(answer);
       });
       const socket = connectFrom(client, server[family], port);
       socket.end(pool.subarray(0, 300_000));
@@ -160,7 +159,7 @@ describe.skipIf(skipKernelTests)(`a byte stream through two nodes${skipReason}`,
     const taken = (toSlow?.bytesWritten ?? 0) - (toSlow?.writableLength ?? 0);
     // Socket buffers of four sockets and the stream's window; far from all of it.
     expect(taken).toBeLessThan(32 * 1024 * 1024);
-    expect(tunnelsBetween(client, server)).toBe(1);
+    expect(tunnelsFrom(client, server)).toBe(1);
     expect(await receive(slow, 13)).toEqual({ length: many, checksum: await sending[0]?.checksum });
     for (const socket of [slow, fast]) socket.end();
   });
@@ -205,10 +204,3 @@ describe.skipIf(skipKernelTests)(`a byte stream through two nodes${skipReason}`,
     }
   }
 });
-
-/** IPv4 tunnels from one pod to another. */
-function tunnelsBetween(from: RigPod, to: RigPod): number {
-  const filter = ['state', 'established', 'dst', `${to.ipv4}:15008`];
-  const list = execFileSync('ip', ['netns', 'exec', from.name, 'ss', '-Htn', ...filter]).toString();
-  return list.split('\n').filter((line) => line !== '').length;
-}

@@ -14,6 +14,13 @@ import type { NodePod } from '../mesh/model/node-pod.ts';
 import { formatSpiffeId, type Identity, identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
 import { SocketStash } from './socket-stash.ts';
 
+/** A pod's listeners as a worker serves them. */
+export interface PodServers {
+  /** Outbound and plaintext: what only capture leads to. */
+  readonly capture: readonly TcpListener[];
+  readonly hbone: readonly TcpListener[];
+}
+
 export class CapturedPod {
   readonly pod: NodePod;
   readonly identity: Identity;
@@ -21,7 +28,7 @@ export class CapturedPod {
   #flowMaps: FlowMaps;
   #netns: number;
   #sockets: SocketStash;
-  #listeners: readonly TcpListener[] = [];
+  #listeners: PodServers = { capture: [], hbone: [] };
   #open = true;
 
   /** @throws NetnsError not-found */
@@ -38,8 +45,12 @@ export class CapturedPod {
     return this.#open;
   }
 
-  listen(listeners: readonly TcpListener[]): void {
+  listen(listeners: PodServers): void {
     this.#listeners = listeners;
+  }
+
+  get listening(): boolean {
+    return this.#listeners.capture.length + this.#listeners.hbone.length > 0;
   }
 
   /** The pod's own address of the family of `remote`. @throws IoError bind-failed when it has none. */
@@ -72,17 +83,27 @@ export class CapturedPod {
     });
   }
 
-  /** No new connections; sockets for open ones can still be made. Idempotent. */
+  /** Capture has ended: serves what it has led here, then only tunnels. Idempotent. */
+  stopCapturing(): void {
+    const { capture, hbone } = this.#listeners;
+    this.#listeners = { capture: [], hbone };
+    for (const listener of capture) listener.finish();
+  }
+
+  /** No new connections but those that wait already; sockets for open ones can still be made. Idempotent. */
   stopListening(): void {
-    for (const listener of this.#listeners) listener.close();
-    this.#listeners = [];
+    this.stopCapturing();
+    const { hbone } = this.#listeners;
+    this.#listeners = { capture: [], hbone: [] };
+    for (const listener of hbone) listener.finish();
   }
 
   /** Idempotent. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.stopListening();
+    for (const listener of [...this.#listeners.capture, ...this.#listeners.hbone]) listener.close();
+    this.#listeners = { capture: [], hbone: [] };
     this.#sockets.close();
     closeSync(this.#netns);
   }

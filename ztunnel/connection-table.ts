@@ -29,6 +29,7 @@ export interface ConnectionSummary {
 
 export class ConnectionTable {
   #connections = new Set<TrackedConnection>();
+  #counts = new Map<CapturedPod, number>();
 
   get size(): number {
     return this.#connections.size;
@@ -36,16 +37,18 @@ export class ConnectionTable {
 
   add(connection: TrackedConnection): void {
     this.#connections.add(connection);
+    this.#counts.set(connection.pod, this.countOf(connection.pod) + 1);
   }
 
   delete(connection: TrackedConnection): void {
-    this.#connections.delete(connection);
+    if (!this.#connections.delete(connection)) return;
+    const count = this.countOf(connection.pod) - 1;
+    if (count === 0) this.#counts.delete(connection.pod);
+    else this.#counts.set(connection.pod, count);
   }
 
   countOf(pod: CapturedPod): number {
-    let count = 0;
-    for (const connection of this.#connections) if (connection.pod === pod) count++;
-    return count;
+    return this.#counts.get(pod) ?? 0;
   }
 
   recheckAll(): void {

@@ -3,7 +3,7 @@
 
 import { FlowMaps, type FlowMapFds } from '../bpf/flow-maps.ts';
 import { Authorizer } from '../mesh/authz/authorizer.ts';
-import { TunnelPool } from '../mesh/hbone/pool.ts';
+import { TunnelPool, type TunnelRoute } from '../mesh/hbone/pool.ts';
 import { ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
 import { BufferBudget } from '../mesh/io/byte-queue.ts';
 import type { IoError } from '../mesh/io/io-error.ts';
@@ -28,7 +28,7 @@ import { InboundConnection, PlainCaller } from './inbound.ts';
 import { OutboundConnection } from './outbound.ts';
 import type { Report } from './report.ts';
 import { TlsIdentities } from './tls-identities.ts';
-import type { DataPlaneSettings, WorkerPod } from './worker-messages.ts';
+import { type DataPlaneSettings, leavingLingerMs, type WorkerPod } from './worker-messages.ts';
 
 export class DataPlane {
   readonly reactor: Reactor;
@@ -45,6 +45,8 @@ export class DataPlane {
   readonly hostnames: HostnameRequests;
   #store = new Store();
   #pods = new Map<WorkloadUid, CapturedPod>();
+  /** No longer captured; kept until the last connection and tunnel has ended. */
+  #leaving = new Set<CapturedPod>();
   #tunnels = new Map<ServerTunnel, CapturedPod>();
   /** When a workload was last seen to enter the mesh, reactor ms; swept with the model. */
   #joined = new Map<WorkloadUid, number>();
@@ -112,37 +114,40 @@ export class DataPlane {
     const captured = new CapturedPod(pod, this.flowMaps);
     const replaced = this.#pods.get(pod.uid);
     this.#pods.set(pod.uid, captured);
-    captured.listen([
-      ...listeners.outbound.map((fd) =>
-        this.#listen(fd, (accepted, remote) => this.#outbound(captured, accepted, remote)),
-      ),
-      ...listeners.hbone.map((fd) =>
+    captured.listen({
+      capture: [
+        ...listeners.outbound.map((fd) =>
+          this.#listen(fd, (accepted, remote) => this.#outbound(captured, accepted, remote)),
+        ),
+        ...listeners.plaintext.map((fd) =>
+          this.#listen(fd, (accepted, remote) => this.#plaintext(captured, accepted, remote)),
+        ),
+      ],
+      hbone: listeners.hbone.map((fd) =>
         this.#listen(fd, (accepted, remote) => this.#hbone(captured, accepted, remote)),
       ),
-      ...listeners.plaintext.map((fd) =>
-        this.#listen(fd, (accepted, remote) => this.#plaintext(captured, accepted, remote)),
-      ),
-    ]);
-    if (replaced !== undefined) this.#release(replaced, 'drain');
+    });
+    if (replaced !== undefined) this.#leave(replaced);
   }
 
   removePod(uid: WorkloadUid, how: 'drain' | 'now'): void {
     const captured = this.#pods.get(uid);
     if (captured === undefined) return;
     this.#pods.delete(uid);
-    this.#release(captured, how);
+    if (how === 'now') this.#close(captured);
+    else this.#leave(captured);
   }
 
   /** To be called whenever a connection of `pod` has ended. */
   connectionEnded(pod: CapturedPod): void {
-    if (this.#pods.get(pod.pod.uid) !== pod && this.connections.countOf(pod) === 0) this.#close(pod);
+    if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
     if (this.#onIdle !== undefined && this.connections.size === 0) this.#onIdle();
   }
 
   /** Accepts nothing more; `onIdle` is called when the last connection has ended. */
   drain(onIdle: () => void): void {
     this.#onIdle = onIdle;
-    for (const pod of this.#pods.values()) pod.stopListening();
+    for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.stopListening();
     for (const tunnel of this.#tunnels.keys()) tunnel.drain();
     this.pool.drain(() => true);
     if (this.connections.size === 0) onIdle();
@@ -153,24 +158,41 @@ export class DataPlane {
     this.connections.cutAll(reason);
     this.pool.destroy(() => true);
     for (const tunnel of [...this.#tunnels.keys()]) tunnel.destroy();
-    for (const pod of this.#pods.values()) pod.close();
+    for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.close();
     this.#pods.clear();
+    this.#leaving.clear();
     this.certificates[Symbol.dispose]();
   }
 
-  #release(captured: CapturedPod, how: 'drain' | 'now'): void {
-    captured.stopListening();
-    if (how === 'drain' && this.connections.countOf(captured) > 0) return;
+  /**
+   * What is open finishes. Nodes that have not heard yet still ask for tunnels: they get them for a while, as the pod's
+   * listener is an ordinary one once capture has ended.
+   */
+  #leave(captured: CapturedPod): void {
+    this.#leaving.add(captured);
+    captured.stopCapturing();
+    this.pool.drain((route) => isFrom(captured, route));
+    this.reactor.after(leavingLingerMs, () => {
+      if (!captured.open) return;
+      captured.stopListening();
+      for (const [tunnel, pod] of [...this.#tunnels]) if (pod === captured) tunnel.drain();
+      this.#closeIfUnused(captured);
+    });
+  }
+
+  #closeIfUnused(captured: CapturedPod): void {
+    if (captured.listening || this.connections.countOf(captured) > 0) return;
+    for (const pod of this.#tunnels.values()) if (pod === captured) return;
     this.#close(captured);
   }
 
   #close(captured: CapturedPod): void {
+    this.#leaving.delete(captured);
     if (!captured.open) return;
     captured.close();
     this.connections.cutAll('the pod is gone', captured);
-    this.pool.destroy(
-      (route) => captured.pod.addresses.includes(route.sourceAddress) && route.source === captured.spiffeId,
-    );
+    // Back in the mesh meanwhile: what the pool has now is the new one's.
+    if (!this.#pods.has(captured.pod.uid)) this.pool.destroy((route) => isFrom(captured, route));
     for (const [tunnel, pod] of [...this.#tunnels]) if (pod === captured) tunnel.destroy();
   }
 
@@ -209,10 +231,17 @@ export class DataPlane {
         const info = inboundInfo(this, { pod, remote, target: tunnel.options.local, peer: undefined });
         this.report.failed(info, 'TLS_FAILURE', error.message);
       },
-      onClosed: () => this.#tunnels.delete(tunnel),
+      onClosed: () => {
+        this.#tunnels.delete(tunnel);
+        if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
+      },
     });
     this.#tunnels.set(tunnel, pod);
   }
+}
+
+function isFrom({ pod, spiffeId }: CapturedPod, route: TunnelRoute): boolean {
+  return route.source === spiffeId && pod.addresses.includes(route.sourceAddress);
 }
 
 /** Closes descriptors that were handed over but can not be used. */

@@ -15,6 +15,7 @@ import type { DataWorker } from './data-worker.ts';
 import type { PodDns } from './pod-dns.ts';
 import { closePodListeners, openPodListeners } from './pod-listeners.ts';
 import { ports } from './ports.ts';
+import { leavingLingerMs } from './worker-messages.ts';
 
 /** What the metrics are told. */
 export interface PodMetrics {
@@ -54,6 +55,8 @@ interface Entry {
 export class PodManager {
   #options: PodManagerOptions;
   #entries = new Map<WorkloadUid, Entry>();
+  /** Certificates that pods which left still use. */
+  #lingering = new Set<Timer>();
   #unsubscribe: () => void;
 
   constructor(options: PodManagerOptions) {
@@ -97,6 +100,7 @@ export class PodManager {
   close(): void {
     this.#unsubscribe();
     for (const entry of this.#entries.values()) entry.retry?.cancel();
+    for (const timer of this.#lingering) timer.cancel();
     this.#entries.clear();
   }
 
@@ -168,7 +172,7 @@ export class PodManager {
   }
 
   #leave(entry: Entry, how: 'drain' | 'now'): void {
-    const { redirect, dns, workers, logger, metrics } = this.#options;
+    const { redirect, dns, workers, logger, metrics, clock } = this.#options;
     const { pod } = entry;
     this.#entries.delete(pod.uid);
     entry.retry?.cancel();
@@ -179,7 +183,12 @@ export class PodManager {
       metrics.podStopped();
       logger.info({ pod: `${pod.namespace}/${pod.name}`, how }, 'Pod released');
     }
-    this.#releaseCertificate(pod);
+    if (how === 'now' || entry.state !== 'captured') return this.#releaseCertificate(pod);
+    const timer = clock.after(leavingLingerMs, () => {
+      this.#lingering.delete(timer);
+      this.#releaseCertificate(pod);
+    });
+    this.#lingering.add(timer);
   }
 
   #releaseCertificate(pod: NodePod): void {

@@ -202,7 +202,7 @@ describe.skipIf(skipKernelTests)(`abuse of a captured pod's ports${skipReason}`,
     });
 
     it('with an authority of 1 MB end only their own tunnel', async () => {
-      const abuser = await session({ maxSendHeaderBlockLength: 4 * 1024 * 1024 } as object);
+      const abuser = await session({ maxSendHeaderBlockLength: 4 * 1024 * 1024 });
       const goaway = once(abuser, 'goaway') as Promise<[number]>;
       void answerTo(abuser, connect('a'.repeat(1024 * 1024)));
       expect((await within('GOAWAY', goaway))[0]).toBe(NGHTTP2_ENHANCE_YOUR_CALM);

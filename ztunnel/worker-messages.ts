@@ -44,6 +44,12 @@ export interface WorkerPod {
   readonly listeners: PodListeners;
 }
 
+/**
+ * A pod that left the mesh can still be tunnelled to for this long, ms, and keeps its certificate: by then every node has
+ * heard of it.
+ */
+export const leavingLingerMs = 5_000;
+
 export type ToWorker =
   | { readonly kind: 'model'; readonly delta: ModelDelta }
   | { readonly kind: 'certificate'; readonly spiffeId: SpiffeId; readonly credentials: TlsCredentials }

@@ -47,20 +47,21 @@ export class TcpListener implements IoHandler {
     this.#burst = Math.min(maxAcceptsPerTurn, burst * 2);
     for (let i = 0; i < burst && this.#open; i++) {
       if (this.#options.admit?.() === false) return this.#pauseAccepting();
-      resetSocklen();
-      const fd = libc.accept4(
-        this.fd,
-        sockaddrAddress,
-        socklenAddress,
-        libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC,
-      );
-      if (fd < 0) {
+      const code = this.#acceptOne();
+      if (code !== 0) {
         this.#burst = Math.max(1, i);
-        return this.#acceptFailed(libc.errno());
+        return this.#acceptFailed(code);
       }
-      const remote = decodeSockaddr();
-      this.#options.onConnection(fd, remote);
     }
+  }
+
+  /**
+   * Accepts what waits in the kernel's queue, as far as the owner admits it, then closes: to connections still in the
+   * queue a close alone is a reset. Idempotent.
+   */
+  finish(): void {
+    while (this.#open && this.#options.admit?.() !== false && this.#acceptOne() === 0);
+    this.close();
   }
 
   /** Stops accepting and closes the socket; connections already handed on live. Idempotent. */
@@ -70,6 +71,15 @@ export class TcpListener implements IoHandler {
     this.#pause?.cancel();
     this.#reactor.unregister(this.fd);
     libc.close(this.fd);
+  }
+
+  /** 0, or the errno for which there was none to accept. */
+  #acceptOne(): number {
+    resetSocklen();
+    const fd = libc.accept4(this.fd, sockaddrAddress, socklenAddress, libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC);
+    if (fd < 0) return libc.errno();
+    this.#options.onConnection(fd, decodeSockaddr());
+    return 0;
   }
 
   #acceptFailed(code: number): void {

@@ -2,6 +2,8 @@
 // namespaces, and a model made by hand. Certificates are of a test authority. Everything of it is in this process
 // except the traffic, which goes through the kernel as in production.
 
+import { execFileSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { FlowMaps } from '../../bpf/flow-maps.ts';
 import { Redirect } from '../../bpf/redirect.ts';
 import { TestNetwork, type TestPod } from '../../bpf/testing/test-network.ts';
@@ -11,7 +13,7 @@ import { makeWorkload } from '../../mesh/model/fixture.ts';
 import { emptyDelta, type ModelDelta } from '../../mesh/model/model.ts';
 import type { NodePod } from '../../mesh/model/node-pod.ts';
 import { formatSpiffeId, identityOf, type SpiffeId } from '../../mesh/model/spiffe-id.ts';
-import type { Workload, WorkloadUid } from '../../mesh/model/workload.ts';
+import type { Workload } from '../../mesh/model/workload.ts';
 import type { ConnectionSummary } from '../connection-table.ts';
 import { DataWorker } from '../data-worker.ts';
 import { openPodListeners } from '../pod-listeners.ts';
@@ -109,7 +111,7 @@ export class RigNode {
   /** Resolves when no connection is tracked any more. */
   async idle(): Promise<void> {
     const asked = async (): Promise<void> => {
-      while ((await this.connections()).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      while ((await this.connections()).length > 0) await delay(10);
     };
     await within(`node ${this.name} to have no connection`, asked());
   }
@@ -218,10 +220,18 @@ export class DataPlaneRig implements AsyncDisposable {
   }
 }
 
+/** Tunnels from one pod, to the IPv4 address of another or to anybody. */
+export function tunnelsFrom(from: TestPod, to?: TestPod): number {
+  const filter = to === undefined ? ['dport', '=', ':15008'] : ['dst', `${to.ipv4}:15008`];
+  const ss = ['netns', 'exec', from.name, 'ss', '-Htn', 'state', 'established', ...filter];
+  const list = execFileSync('ip', ss).toString();
+  return list.split('\n').filter((line) => line !== '').length;
+}
+
 function nodePod(pod: RigPod): NodePod {
   const { uid, name, namespace, serviceAccount, trustDomain, node } = pod.workload;
   return {
-    uid: uid as WorkloadUid,
+    uid,
     name,
     namespace,
     serviceAccount,

@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { TestPod } from '../../bpf/testing/test-network.ts';
 import * as libc from '../../mesh/io/libc.ts';
 import { withNetns } from '../../mesh/io/netns.ts';
@@ -90,23 +91,21 @@ export async function readAll(socket: net.Socket): Promise<Buffer> {
 
 /** One message there and back on an echo connection; the code of the error where it breaks. */
 export async function roundTrip(socket: net.Socket, text = 'ping'): Promise<string> {
-  const listening = new AbortController();
+  let onData = (_chunk: Buffer): void => {};
+  let onError = (_error: Error): void => {};
+  let onClose = (): void => {};
   const answer = new Promise<string>((resolve) => {
-    const on = (event: string, value: (argument: never) => string): void => {
-      const listener = (argument: never): void => resolve(value(argument));
-      socket.on(event, listener);
-      listening.signal.addEventListener('abort', () => socket.off(event, listener));
-    };
-    on('data', (chunk: Buffer) => chunk.toString());
-    on('error', codeOf);
-    on('close', () => 'close');
+    onData = (chunk) => resolve(chunk.toString());
+    onError = (error) => resolve(codeOf(error));
+    onClose = () => resolve('close');
     if (socket.destroyed) resolve('close');
   });
+  socket.on('data', onData).on('error', onError).on('close', onClose);
   socket.write(text);
   try {
     return await within('an answer', answer);
   } finally {
-    listening.abort();
+    socket.off('data', onData).off('error', onError).off('close', onClose);
   }
 }
 
@@ -117,14 +116,15 @@ export async function closed(socket: net.Socket): Promise<void> {
 
 /** Rejects with what was waited for. */
 export async function within<T>(what: string, promise: Promise<T>, timeoutMs = limitMs): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`Waited ${timeoutMs} ms for ${what}`)), timeoutMs);
-  });
+  const settled = new AbortController();
+  const limit = delay(timeoutMs, undefined, { signal: settled.signal }).then(
+    () => Promise.reject(new Error(`Waited ${timeoutMs} ms for ${what}`)),
+    () => new Promise<never>(() => {}),
+  );
   try {
     return await Promise.race([promise, limit]);
   } finally {
-    clearTimeout(timer);
+    settled.abort();
   }
 }
 
