@@ -62,6 +62,7 @@ export class Controller {
   readonly #admin: AdminServer;
   readonly #clusterConfig: ClusterConfig | undefined;
   readonly #stops: (() => Promise<void> | void)[] = [];
+  #cluster: Cluster | undefined;
   #authority: CertificateAuthority | undefined;
   #adminSecret: string | undefined;
   #statuses: readonly ObjectStatus[] = [];

@@ -5,6 +5,8 @@ export type CaErrorCode =
   | 'state-corrupt'
   /** Refused file, or a disk that does not take it. */
   | 'state-file'
+  /** Another replica has written meanwhile. */
+  | 'state-conflict'
   | 'csr-too-large'
   | 'csr-malformed'
   | 'csr-signature-invalid'

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { PrivateFileError, readPrivateFile, writePrivateFile } from '../../mesh/runtime/private-file.ts';
 import { CaError } from './ca-error.ts';
 import { type CaState, caStateSchema } from './ca-state.ts';
+import type { CaStateStore } from './ca-state-store.ts';
 import { type Root, readRoot } from './root-certificate.ts';
 
 export interface LoadedState {
@@ -16,11 +17,15 @@ export interface LoadedState {
   readonly roots: readonly Root[];
 }
 
-export class CaStateFile {
+export class CaStateFile implements CaStateStore {
   readonly path: string;
 
   constructor(stateDir: string) {
     this.path = join(stateDir, 'ca.json');
+  }
+
+  get place(): string {
+    return this.path;
   }
 
   /** Undefined if there is none yet. Throws CaError `state-file` or `state-corrupt`. */

@@ -19,6 +19,7 @@ import {
   withIssuedUntil,
 } from './ca-state.ts';
 import { CaStateFile, type LoadedState } from './ca-state-file.ts';
+import type { CaStateStore } from './ca-state-store.ts';
 import { checkCsr } from './csr-check.ts';
 import { type LeafProfile, signLeaf } from './leaf-certificate.ts';
 import { createRoot, type Root } from './root-certificate.ts';
@@ -26,6 +27,8 @@ import { createRoot, type Root } from './root-certificate.ts';
 export interface CertificateAuthorityOptions {
   /** Directory of the controller's state; made if missing. */
   readonly stateDir: string;
+  /** Where the state is instead, if replicas share it. */
+  readonly store?: CaStateStore;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Life of a certificate nobody asked a life for; default 24 h. */
@@ -85,7 +88,7 @@ const identityPart = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 export class CertificateAuthority {
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #file: CaStateFile;
+  readonly #store: CaStateStore;
   readonly #life: { readonly default: number; readonly min: number; readonly max: number };
   readonly #listeners = new Set<() => void>();
   #loaded: LoadedState;
@@ -94,7 +97,7 @@ export class CertificateAuthority {
   #timer: Timer | undefined;
   #closed = false;
 
-  private constructor(options: CertificateAuthorityOptions, file: CaStateFile, loaded: LoadedState) {
+  private constructor(options: CertificateAuthorityOptions, store: CaStateStore, loaded: LoadedState) {
     const { defaultLifeSeconds = 86_400, minLifeSeconds = 60, maxLifeSeconds = 7 * 86_400 } = options;
     if (!(minLifeSeconds >= 1 && minLifeSeconds <= maxLifeSeconds)) {
       throw new RangeError(
@@ -105,21 +108,20 @@ export class CertificateAuthority {
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#life = { default: clamped, min: minLifeSeconds, max: maxLifeSeconds };
-    this.#file = file;
+    this.#store = store;
     this.#loaded = loaded;
     this.#armRotation();
   }
 
   /** Loads the root, or makes one at the first start. Throws CaError `state-file` or `state-corrupt`. */
   static async open(options: CertificateAuthorityOptions): Promise<CertificateAuthority> {
-    const { stateDir, clock, logger } = options;
-    const file = new CaStateFile(stateDir);
-    let loaded = await file.load();
+    const { stateDir, clock, logger, store = new CaStateFile(stateDir) } = options;
+    let loaded = await store.load();
     if (loaded === undefined) {
-      loaded = await file.create(initialState(await createRoot(clock.now())));
-      logger.info({ file: file.path, root: loaded.roots[0]?.id }, 'root certificate made');
+      loaded = await createState(store, initialState(await createRoot(clock.now())));
+      logger.info({ place: store.place, root: loaded.roots[0]?.id }, 'root certificate made');
     }
-    const authority = new CertificateAuthority(options, file, loaded);
+    const authority = new CertificateAuthority(options, store, loaded);
     const { id, notAfter } = authority.#signing();
     if (notAfter - clock.now() < rootWarningMs) {
       logger.warn({ root: id, notAfter: new Date(notAfter).toISOString() }, 'root certificate expires soon');
@@ -236,11 +238,46 @@ export class CertificateAuthority {
   /** Memory changes only after the disk did. */
   async #change(step: (state: CaState) => CaState): Promise<void> {
     const change = this.#lastChange.then(async () => {
-      const state = step(this.#loaded.state);
-      if (state !== this.#loaded.state) this.#loaded = await this.#file.save(state);
+      for (;;) {
+        const state = step(this.#loaded.state);
+        if (state === this.#loaded.state) return;
+        try {
+          this.#loaded = await this.#store.save(state);
+          return;
+        } catch (error) {
+          if (!(error instanceof CaError) || error.code !== 'state-conflict') throw error;
+          await this.#reload();
+        }
+      }
     });
     this.#lastChange = change.catch(() => undefined);
     await change;
+  }
+
+  /** Takes over what another replica wrote. Only a step of a rotation is news to anybody. */
+  async #reload(): Promise<void> {
+    const loaded = await this.#store.load();
+    if (loaded === undefined) {
+      throw new CaError(
+        'state-file',
+        `Root certificate in ${this.#store.place} is gone; restore it from a backup`,
+      );
+    }
+    const ids = (state: LoadedState): string =>
+      `${state.state.phase} ${state.roots.map(({ id }) => id).join()}`;
+    const isStep = ids(loaded) !== ids(this.#loaded);
+    this.#loaded = loaded;
+    if (!isStep) return;
+    this.#armRotation();
+    this.#logger.info({ ...this.rotation() }, 'root rotation advanced by another replica');
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Looks for what another replica wrote; a store that does not answer changes nothing. */
+  async refresh(): Promise<void> {
+    const refresh = this.#lastChange.then(() => this.#reload());
+    this.#lastChange = refresh.catch(() => undefined);
+    await refresh;
   }
 
   #armRotation(minDelayMs = 0): void {
@@ -260,6 +297,9 @@ export class CertificateAuthority {
     try {
       await this.advanceRotation();
     } catch (error) {
+      // Another replica has taken the step.
+      const taken = error instanceof CaError && ['rotation-step', 'rotation-too-early'].includes(error.code);
+      if (taken && this.#loaded.state !== state) return this.#armRotation();
       this.#logger.error({ err: error, phase: state.phase }, 'root rotation stuck');
       this.#armRotation(retryMs);
     }
@@ -268,6 +308,18 @@ export class CertificateAuthority {
   #signing(): Root {
     const { state, roots } = this.#loaded;
     return roots[signingIndex(state)] as Root;
+  }
+}
+
+/** Of replicas that start at once, one makes the root and the others take it. */
+async function createState(store: CaStateStore, state: CaState): Promise<LoadedState> {
+  try {
+    return await store.create(state);
+  } catch (error) {
+    const loaded =
+      error instanceof CaError && error.code === 'state-conflict' ? await store.load() : undefined;
+    if (loaded === undefined) throw error;
+    return loaded;
   }
 }
 

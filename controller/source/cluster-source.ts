@@ -38,6 +38,11 @@ export interface ClusterSourceOptions {
   readonly watch?: Pick<KindWatchOptions, 'pageSize' | 'stallMs' | 'maxDelayMs' | 'random'>;
 }
 
+export interface ClusterHandler extends ResourcesHandler {
+  /** The status of an object of ours changed, and nothing else of it. */
+  onLive?(reference: ObjectReference): void;
+}
+
 /** How one kind's watch stands, for the admin page and metrics. */
 export interface WatchReport {
   readonly kind: KindName;
@@ -68,7 +73,7 @@ interface Watched {
 
 export class ClusterSource implements ResourceSource {
   readonly #options: ClusterSourceOptions;
-  readonly #handler: ResourcesHandler;
+  readonly #handler: ClusterHandler;
   readonly #closing = new AbortController();
   readonly #objects = new Map<KindName, KindObjects>();
   readonly #watched = new Map<KindName, Watched>();
@@ -86,7 +91,7 @@ export class ClusterSource implements ResourceSource {
   readonly #problemTimers = new Set<Timer>();
   #unreachable = false;
 
-  constructor(options: ClusterSourceOptions, handler: ResourcesHandler) {
+  constructor(options: ClusterSourceOptions, handler: ClusterHandler) {
     this.#options = options;
     this.#handler = handler;
     const { client, clock, watch = {} } = options;
@@ -125,6 +130,13 @@ export class ClusterSource implements ResourceSource {
   live(reference: ObjectReference): LiveStatus | undefined {
     const key = objectKey(reference.namespace, reference.name);
     return this.#objects.get(reference.kind)?.live(key);
+  }
+
+  /** Which object a reference means now; undefined if it is not there. */
+  identify(reference: ObjectReference): { readonly uid: string; readonly apiVersion: string } | undefined {
+    const uid = this.#objects.get(reference.kind)?.uid(objectKey(reference.namespace, reference.name)) ?? '';
+    const apiVersion = this.served(reference.kind)?.apiVersion;
+    return uid === '' || apiVersion === undefined ? undefined : { uid, apiVersion };
   }
 
   /** Where objects of a kind are; undefined while it is not served. */
@@ -226,8 +238,8 @@ export class ClusterSource implements ResourceSource {
         return { add: (object) => list.add(object), commit };
       },
       onChanged: (object) => {
-        store.put(object);
-        this.#schedule();
+        if (store.put(object)) this.#schedule();
+        else if (kind.apiVersion === ownApiVersion) this.#reportLive(kind.kind, object.metadata);
       },
       onDeleted: (object) => {
         store.delete(object);
@@ -239,6 +251,10 @@ export class ClusterSource implements ResourceSource {
     const watched: Watched = { served, watch, failingSince: undefined };
     this.#watched.set(kind.kind, watched);
     watch.start();
+  }
+
+  #reportLive(kind: KindName, { namespace = '', name }: { namespace?: string; name: string }): void {
+    if (this.#started) this.#handler.onLive?.({ kind, namespace, name });
   }
 
   #unwatch(kind: KindName, { watch }: Watched): void {

@@ -1,6 +1,7 @@
 // The objects of one kind as a cluster source keeps them: validated, trimmed, in their last good version, sorted by
 // key. What is wrong with an object is a problem beside it. No network and no timers here.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { RawObject } from '../kubernetes/kind-watch.ts';
 import type { ResourceKind } from '../resources/resource-kind.ts';
 import { type ObjectKey, objectKey, type TypedObject } from '../resources/resources.ts';
@@ -61,9 +62,24 @@ export class KindObjects {
     return this.#held.get(key)?.live;
   }
 
-  put(raw: RawObject): void {
-    this.#held.set(keyOf(raw), this.#hold(raw));
+  /** `''` if the object is not there. */
+  uid(key: ObjectKey): string {
+    return this.#held.get(key)?.uid ?? '';
+  }
+
+  /** False if nothing changed but what the mesh does not read, which is most of what happens to a pod. */
+  put(raw: RawObject): boolean {
+    const key = keyOf(raw);
+    const before = this.#held.get(key);
+    const held = this.#hold(raw);
+    this.#held.set(key, held);
+    if (before !== undefined && isSame(before, held)) {
+      // The same value stays the same object, so that readers see at a glance that nothing changed.
+      this.#held.set(key, { ...held, object: before.object });
+      return false;
+    }
     this.#sorted = undefined;
+    return true;
   }
 
   delete(raw: RawObject): void {
@@ -109,6 +125,12 @@ export class KindObjects {
     }
     return { uid, object: kept, problems, live };
   }
+}
+
+function isSame(a: Held, b: Held): boolean {
+  return (
+    a.uid === b.uid && isDeepStrictEqual(a.object, b.object) && isDeepStrictEqual(a.problems, b.problems)
+  );
 }
 
 function keyOf({ metadata }: RawObject): ObjectKey {

@@ -1,0 +1,138 @@
+// What a controller has besides when its resources come from a Kubernetes cluster: the client, the source, leadership,
+// statuses and events, callers known by ServiceAccount token, and a root certificate that replicas share. Loaded only
+// then, because the Kubernetes client costs a controller of a directory tens of megabytes.
+
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Clock, Timer } from '../mesh/runtime/clock.ts';
+import type { Logger } from '../mesh/runtime/logger.ts';
+import type { CertificateAuthority } from './ca/certificate-authority.ts';
+import { CaStateSecret } from './ca/ca-state-secret.ts';
+import type { CaStateStore } from './ca/ca-state-store.ts';
+import { EventWriter } from './event-writer.ts';
+import type { Authenticator } from './identity/join-tokens.ts';
+import { TokenReviewer } from './identity/token-review.ts';
+import { KubeClient } from './kubernetes/kube-client.ts';
+import { LeaderElection } from './leader.ts';
+import { ClusterSource, type WatchReport } from './source/cluster-source.ts';
+import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
+import { StatusWriter } from './status-writer.ts';
+import type { ObjectStatus } from './translate/statuses.ts';
+
+export interface ClusterConfig {
+  /** Undefined: the ServiceAccount of the pod this runs in. */
+  readonly kubeconfig?: string;
+  /** The controller's own: leader lease, CA secret, node tunnels' service accounts. */
+  readonly namespace: string;
+}
+
+export interface ClusterOptions {
+  readonly clock: Clock;
+  /** A logger for each part. */
+  readonly logger: (component: string) => Logger;
+}
+
+/** Service accounts of node tunnels in the controller's namespace; `ztunnel` is what Istio's own is called. */
+const nodeAccountNames = ['weft-ztunnel', 'ztunnel'];
+/** How soon a replica hears of another's rotation. */
+const refreshMs = 15_000;
+
+export class Cluster {
+  readonly source: ResourceSource;
+  readonly authenticator: Authenticator;
+  readonly caStore: CaStateStore;
+  readonly #client: KubeClient;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #source: ClusterSource;
+  readonly #leader: LeaderElection;
+  readonly #statuses: StatusWriter;
+  readonly #events: EventWriter;
+  #refresh: Timer | undefined;
+  #closed = false;
+
+  /** Throws KubeError `CONFIG`. Nothing is asked of the API server before `source.start()`. */
+  constructor(config: ClusterConfig, options: ClusterOptions, handler: ResourcesHandler) {
+    const { kubeconfig, namespace } = config;
+    const { clock, logger } = options;
+    const client =
+      kubeconfig === undefined ? KubeClient.inCluster({ clock }) : KubeClient.fromFile(kubeconfig, { clock });
+    this.#client = client;
+    this.#clock = clock;
+    this.#logger = logger('cluster');
+    this.#source = new ClusterSource(
+      { client, clock, logger: logger('source') },
+      {
+        onResources: (resources, problems) => handler.onResources(resources, problems),
+        onLive: (reference) => this.#statuses.recheck(reference),
+      },
+    );
+    this.source = this.#source;
+    const identity = `${hostname()}_${randomBytes(4).toString('hex')}`;
+    this.#statuses = new StatusWriter({ client, clock, logger: logger('status'), view: this.#source });
+    this.#events = new EventWriter({
+      client,
+      clock,
+      logger: logger('events'),
+      identify: (reference) => this.#source.identify(reference),
+      instance: identity,
+    });
+    this.#leader = new LeaderElection({
+      client,
+      clock,
+      logger: logger('leader'),
+      namespace,
+      name: 'weft-controller',
+      identity,
+      onChange: (leading) => {
+        this.#statuses.lead(leading);
+        this.#events.lead(leading);
+      },
+    });
+    const nodeAccounts = new Set(nodeAccountNames.map((name) => `${namespace}/${name}`));
+    this.authenticator = new TokenReviewer({ client, clock, logger: logger('tokens'), nodeAccounts });
+    this.caStore = new CaStateSecret({ client, namespace });
+  }
+
+  get leading(): boolean {
+    return this.#leader.leading;
+  }
+
+  watches(): readonly WatchReport[] {
+    return this.#source.watches();
+  }
+
+  /** Begins to stand for election, and to follow what other replicas do to the root certificate. */
+  run(authority: CertificateAuthority): void {
+    this.#leader.start();
+    this.#keepFresh(authority);
+  }
+
+  onTranslated(statuses: readonly ObjectStatus[]): void {
+    this.#statuses.update(statuses);
+    this.#events.update(statuses);
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#refresh?.cancel();
+    await this.#source.close();
+    await Promise.all([this.#statuses.close(), this.#events.close()]);
+    await this.#leader.close();
+    this.#client.close();
+  }
+
+  #keepFresh(authority: CertificateAuthority): void {
+    if (this.#closed) return;
+    const look = async (): Promise<void> => {
+      await authority.refresh().catch((error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        if (!this.#closed)
+          this.#logger.warn({ reason }, 'root certificate could not be looked up, keeping it');
+      });
+      this.#keepFresh(authority);
+    };
+    this.#refresh = this.#clock.after(refreshMs, () => void look(), { unref: true });
+  }
+}

@@ -1,0 +1,205 @@
+// Callers known by their Kubernetes ServiceAccount token: the API server is asked (TokenReview, our audience) and its
+// answer kept for as long as the token lives, at most a few minutes so that a deleted pod's token stops counting soon.
+// The node a caller is on comes from the claims the API server put into the token (pod and node), never from the caller.
+
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { Clock } from '../../mesh/runtime/clock.ts';
+import type { Logger } from '../../mesh/runtime/logger.ts';
+import type { KubeClient } from '../kubernetes/kube-client.ts';
+import type { Authentication, AuthenticationFailureCode, Authenticator } from './join-tokens.ts';
+
+export interface TokenReviewOptions {
+  readonly client: Pick<KubeClient, 'request'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What tokens must be made for; default `weft`. Istio's node tunnels bring `istio-ca`. */
+  readonly audiences?: readonly string[];
+  /** Service accounts that may speak for a node, as `namespace/name`. */
+  readonly nodeAccounts: ReadonlySet<string>;
+  /** Answers kept at once; default 10,000. The oldest goes first. */
+  readonly maxCached?: number;
+}
+
+interface Cached {
+  readonly authentication: Authentication;
+  /** Wall clock in ms. */
+  readonly until: number;
+}
+
+/** A yes counts no longer than this, because a bound token ends with its pod. */
+const maxTrustMs = 300_000;
+/** A no is asked about again soon: the pod may just not have been known. */
+const refusalMs = 10_000;
+/** Of any ServiceAccount token; a longer one is not worth a request. */
+const maxTokenLength = 16_384;
+
+const nodeClaim = 'authentication.kubernetes.io/node-name';
+const podClaim = 'authentication.kubernetes.io/pod-name';
+
+const reviewSchema = z.object({
+  status: z.object({
+    authenticated: z.boolean().default(false),
+    audiences: z.array(z.string()).default([]),
+    error: z.string().optional(),
+    user: z
+      .object({
+        username: z.string().default(''),
+        extra: z.record(z.string(), z.array(z.string())).default({}),
+      })
+      .optional(),
+  }),
+});
+
+type Review = z.infer<typeof reviewSchema>['status'];
+
+export class TokenReviewer implements Authenticator {
+  readonly #options: TokenReviewOptions;
+  readonly #audiences: readonly string[];
+  readonly #maxCached: number;
+  readonly #cache = new Map<string, Cached>();
+  /** One question a token, however many calls wait for the answer. */
+  readonly #asking = new Map<string, Promise<Authentication>>();
+
+  constructor(options: TokenReviewOptions) {
+    this.#options = options;
+    this.#audiences = options.audiences ?? ['weft'];
+    this.#maxCached = options.maxCached ?? 10_000;
+  }
+
+  async authenticate(authorization: string | undefined): Promise<Authentication> {
+    if (authorization === undefined || authorization === '') return no('token-missing', 'No token was sent');
+    const [, token = ''] = /^bearer +(\S+)$/i.exec(authorization) ?? [];
+    const claims = readClaims(token);
+    if (claims === undefined) {
+      return no('token-malformed', 'Authorization is not "Bearer" and a ServiceAccount token');
+    }
+    // The token itself is a secret and is not kept.
+    const key = createHash('sha256').update(token).digest('base64');
+    const now = this.#options.clock.now();
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && cached.until > now) return cached.authentication;
+    this.#cache.delete(key);
+    if (claims.expiresAt <= now) {
+      return no('token-expired', `Token expired at ${new Date(claims.expiresAt).toISOString()}`);
+    }
+    // Saves the API server a question with a certain answer; a token that claims too much is refused by its signature.
+    if (!claims.audiences.some((audience) => this.#audiences.includes(audience))) {
+      return no(
+        'token-wrong',
+        `Token is for the audience "${claims.audiences.join(', ')}", not "${this.#audiences.join(', ')}"`,
+      );
+    }
+    let asking = this.#asking.get(key);
+    if (asking === undefined) {
+      asking = this.#ask(token, key, claims).finally(() => this.#asking.delete(key));
+      this.#asking.set(key, asking);
+    }
+    return await asking;
+  }
+
+  async #ask(token: string, key: string, claims: Claims): Promise<Authentication> {
+    let review: Review;
+    try {
+      review = await this.#review(token);
+    } catch (error) {
+      // Our trouble, not the caller's: it shall come again.
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.logger.warn({ reason }, 'token could not be reviewed');
+      return no('token-record-unusable', reason);
+    }
+    const authentication = this.#judge(review);
+    const now = this.#options.clock.now();
+    const until = authentication.ok ? Math.min(claims.expiresAt, now + maxTrustMs) : now + refusalMs;
+    this.#remember(key, { authentication, until });
+    return authentication;
+  }
+
+  async #review(token: string): Promise<Review> {
+    const answer = await this.#options.client.request({
+      method: 'POST',
+      path: '/apis/authentication.k8s.io/v1/tokenreviews',
+      body: {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenReview',
+        spec: { token, audiences: this.#audiences },
+      },
+      timeoutMs: 5_000,
+    });
+    return reviewSchema.parse(answer).status;
+  }
+
+  #judge({ authenticated, audiences, user, error }: Review): Authentication {
+    if (!authenticated) {
+      return no('token-unknown', `Token was refused by the API server: ${error ?? 'no reason given'}`);
+    }
+    // An API server that does not know audiences says yes without naming one.
+    if (!audiences.some((audience) => this.#audiences.includes(audience))) {
+      return no('token-wrong', 'Token was reviewed for no audience of ours');
+    }
+    const username = user?.username ?? '';
+    const [, namespace, name] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(username) ?? [];
+    if (namespace === undefined || name === undefined) {
+      return no('token-unknown', `Token belongs to "${username}", which is no service account`);
+    }
+    const account = `${namespace}/${name}`;
+    if (!this.#options.nodeAccounts.has(account)) {
+      return no('token-wrong', `Service account "${account}" may not speak for a node`);
+    }
+    const [node] = user?.extra[nodeClaim] ?? [];
+    const [pod] = user?.extra[podClaim] ?? [];
+    if (node === undefined || node === '' || pod === undefined) {
+      return no(
+        'token-wrong',
+        `Token of "${account}" is not bound to a pod on a node; mount it as a projected volume`,
+      );
+    }
+    return { ok: true, caller: { node, tokenId: `${account}/${pod}` } };
+  }
+
+  #remember(key: string, cached: Cached): void {
+    this.#cache.set(key, cached);
+    if (this.#cache.size <= this.#maxCached) return;
+    const [oldest] = this.#cache.keys();
+    if (oldest !== undefined) this.#cache.delete(oldest);
+  }
+}
+
+/** Asks the second only about what is no token of the first's form. */
+export function firstOf(joinTokens: Authenticator, reviewer: Authenticator): Authenticator {
+  return {
+    authenticate: async (authorization) => {
+      const isJwt = /^bearer +[\w-]+\.[\w-]+\.[\w-]+$/i.test(authorization ?? '');
+      return await (isJwt ? reviewer : joinTokens).authenticate(authorization);
+    },
+  };
+}
+
+interface Claims {
+  readonly audiences: readonly string[];
+  /** Wall clock in ms. */
+  readonly expiresAt: number;
+}
+
+const claimsSchema = z.object({
+  aud: z.union([z.string(), z.array(z.string())]),
+  exp: z.number(),
+});
+
+/** What the token says, unverified: good enough to refuse, never to admit. */
+function readClaims(token: string): Claims | undefined {
+  if (token.length > maxTokenLength) return undefined;
+  const parts = token.split('.');
+  if (parts.length !== 3) return undefined;
+  try {
+    const payload: unknown = JSON.parse(Buffer.from(parts[1] as string, 'base64url').toString('utf8'));
+    const { aud, exp } = claimsSchema.parse(payload);
+    return { audiences: [aud].flat(), expiresAt: exp * 1_000 };
+  } catch {
+    return undefined;
+  }
+}
+
+function no(code: AuthenticationFailureCode, reason: string): Authentication {
+  return { ok: false, code, reason };
+}
