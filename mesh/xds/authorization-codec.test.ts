@@ -41,46 +41,30 @@ describe('decodeAuthorization()', () => {
     expect(decodeWire({ name: 'b', namespace: 'a' })).toMatchObject({ value: { key: 'ns/name', name: 'b' } });
   });
 
-  test('drops unset string matches and bad ranges and keeps the rest', () => {
+  const range = (address: readonly number[], length: number) => ({
+    address: Uint8Array.from(address),
+    length,
+  });
+
+  test.each([
+    ['namespaces', 'namespaces', {}],
+    ['notNamespaces', 'not_namespaces', {}],
+    ['principals', 'principals', {}],
+    ['notPrincipals', 'not_principals', {}],
+    ['sourceIps', 'source_ips', range([0, 0, 0, 0], 33)],
+    ['notSourceIps', 'not_source_ips', range([10, 0, 0], 8)],
+    ['destinationIps', 'destination_ips', range([], 0)],
+    ['notDestinationIps', 'not_destination_ips', range(Array(16).fill(0), 129)],
+  ])('refuses a policy with a value in %s that means nothing, and names it', (property, field, bad) => {
+    const good = field.endsWith('ips')
+      ? range([10, 0, 0, 0], 8)
+      : { matchType: { case: 'exact', value: 'a' } };
     const decoded = decodeWire({
-      rules: [
-        {
-          clauses: [
-            {
-              matches: [
-                {
-                  namespaces: [{}, { matchType: { case: 'exact', value: 'a' } }],
-                  sourceIps: [
-                    { address: new Uint8Array(4), length: 33 },
-                    { address: new Uint8Array(3), length: 8 },
-                    { address: Uint8Array.of(10, 0, 0, 0), length: 8 },
-                  ],
-                },
-              ],
-            },
-          ],
-        },
-      ],
+      rules: [{ clauses: [{ matches: [{ [property]: [good, bad] }] }] }],
     });
-    expect(decoded).toMatchObject({
-      ok: true,
-      value: {
-        rules: [
-          {
-            clauses: [
-              {
-                matches: [
-                  {
-                    namespaces: [{ kind: 'exact', value: 'a' }],
-                    sourceIps: [{ address: '10.0.0.0', length: 8 }],
-                  },
-                ],
-              },
-            ],
-          },
-        ],
-      },
-    });
+    expect(decoded.ok ? 'accepted' : decoded.reason).toContain(
+      `Field rules[0].clauses[0].matches[0].${field}[1] `,
+    );
   });
 
   const audit = (action: number) => ({

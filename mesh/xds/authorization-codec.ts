@@ -1,6 +1,7 @@
 // AuthorizationPolicy <-> istio.security.Authorization, by the rules of WIRE 3.4 and 5. AUDIT travels as ALLOW with
 // dry_run, so that a node tunnel that does not read our extension enforces nothing; rule names travel beside it.
-// As in the Rust node tunnel, an unset string match and a bad CIDR are dropped silently.
+// An unset string match and a bad CIDR refuse the policy: the Rust node tunnel drops them, but a list of which nothing is
+// left restricts nothing, so that an ALLOW policy would admit more than was meant.
 
 import { create } from '@bufbuild/protobuf';
 import type { Any } from '@bufbuild/protobuf/wkt';
@@ -127,14 +128,14 @@ function decodeRules(wire: Authorization, names: readonly string[]): Rule[] {
 
 function decodeMatch(wire: WireMatch, field: string): Match {
   return {
-    namespaces: decodeStringMatches(wire.namespaces),
-    notNamespaces: decodeStringMatches(wire.notNamespaces),
-    principals: decodeStringMatches(wire.principals),
-    notPrincipals: decodeStringMatches(wire.notPrincipals),
-    sourceIps: decodeCidrs(wire.sourceIps),
-    notSourceIps: decodeCidrs(wire.notSourceIps),
-    destinationIps: decodeCidrs(wire.destinationIps),
-    notDestinationIps: decodeCidrs(wire.notDestinationIps),
+    namespaces: decodeStringMatches(wire.namespaces, `${field}.namespaces`),
+    notNamespaces: decodeStringMatches(wire.notNamespaces, `${field}.not_namespaces`),
+    principals: decodeStringMatches(wire.principals, `${field}.principals`),
+    notPrincipals: decodeStringMatches(wire.notPrincipals, `${field}.not_principals`),
+    sourceIps: decodeCidrs(wire.sourceIps, `${field}.source_ips`),
+    notSourceIps: decodeCidrs(wire.notSourceIps, `${field}.not_source_ips`),
+    destinationIps: decodeCidrs(wire.destinationIps, `${field}.destination_ips`),
+    notDestinationIps: decodeCidrs(wire.notDestinationIps, `${field}.not_destination_ips`),
     destinationPorts: decodePorts(wire.destinationPorts, `${field}.destination_ports`),
     notDestinationPorts: decodePorts(wire.notDestinationPorts, `${field}.not_destination_ports`),
     serviceAccounts: wire.serviceAccounts.map(decodeServiceAccount),
@@ -142,17 +143,22 @@ function decodeMatch(wire: WireMatch, field: string): Match {
   };
 }
 
-function decodeStringMatches(matches: readonly WireStringMatch[]): StringMatch[] {
-  return matches.flatMap(({ matchType }): StringMatch[] => {
-    if (matchType.case === undefined) return [];
+function decodeStringMatches(matches: readonly WireStringMatch[], field: string): StringMatch[] {
+  return matches.map(({ matchType }, i): StringMatch => {
+    // Also what a newer controller may send: a kind of match that this version does not know.
+    if (matchType.case === undefined) return reject(`${field}[${i}]`, 'has no match that is known here');
     return matchType.case === 'presence'
-      ? [{ kind: 'presence' }]
-      : [{ kind: matchType.case, value: matchType.value }];
+      ? { kind: 'presence' }
+      : { kind: matchType.case, value: matchType.value };
   });
 }
 
-function decodeCidrs(addresses: readonly Address[]): Cidr[] {
-  return addresses.flatMap(({ address, length }) => cidrFromBytes(address, length) ?? []);
+function decodeCidrs(addresses: readonly Address[], field: string): Cidr[] {
+  return addresses.map(({ address, length }, i) => {
+    const cidr = cidrFromBytes(address, length);
+    if (cidr !== undefined) return cidr;
+    return reject(`${field}[${i}]`, `is no CIDR: ${address.length} bytes with a prefix of ${length} bits`);
+  });
 }
 
 /** A port above 65535 is refused, not cut to 16 bits: the policy would speak about another port. */

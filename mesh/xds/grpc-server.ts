@@ -22,12 +22,17 @@ export interface ServerTls {
 
 export interface GrpcServerOptions {
   readonly tls: ServerTls;
-  /** Largest request in bytes; a reconnecting node names every resource it holds. Default 64 MiB. */
+  /** Largest request in bytes; a reconnecting node names every resource it holds. Default 16 MiB. */
   readonly maxRequestBytes?: number;
   /** A connection is ended after about this long, so that its caller's token is checked again. Default 30 min. */
   readonly maxConnectionAgeMs?: number;
 }
 
+/**
+ * A request is read before its caller's token is checked, so strangers can have this much held for each stream. A
+ * node that reconnects with 100,000 workloads names each with its version: about 10 MiB.
+ */
+const defaultMaxRequestBytes = 16 * 1024 * 1024;
 /** A peer that opens a connection and never finishes its handshake is dropped after this long. */
 const handshakeTimeoutMs = 10_000;
 
@@ -38,7 +43,7 @@ export class GrpcServer {
   /** Throws XdsError CERTIFICATE_INVALID. */
   constructor({
     tls,
-    maxRequestBytes = 64 * 1024 * 1024,
+    maxRequestBytes = defaultMaxRequestBytes,
     maxConnectionAgeMs = 30 * 60_000,
   }: GrpcServerOptions) {
     this.#credentials = new ReloadableCredentials(tls);
