@@ -42,12 +42,14 @@ function keep(results: Results, options: BenchOptions): void {
 }
 
 async function soakAndReport(options: BenchOptions): Promise<void> {
-  const { bytesPerConnection, flat } = await runSoak({ weft: options.weft, print });
-  const slopes = bytesPerConnection.map((bytes) => bytes.toFixed(1)).join(' and ');
-  print(
-    `${flat ? 'Flat' : 'GROWING'}: ${slopes} bytes of resident memory per connection (client and server side)`,
+  const { growth, verdict } = await runSoak({ weft: options.weft, print });
+  const sides = growth.map(
+    ({ value, standardError }) => `${value.toFixed(0)} ± ${(2 * standardError).toFixed(0)}`,
   );
-  if (!flat) process.exitCode = 1;
+  print(
+    `${verdict}: ${sides.join(' and ')} bytes of resident memory per connection (client and server side)`,
+  );
+  if (verdict === 'growing') process.exitCode = 1;
 }
 
 /** Refuses, like a start, while another benchmark runs. */

@@ -6,6 +6,7 @@ import type { LabProcess } from '../e2e/lab/lab-process.ts';
 import { BenchError } from './bench-error.ts';
 import type { Figures } from './metrics.ts';
 import type { RunningPeer, Target } from './peers/peer.ts';
+import { median } from './median.ts';
 import { processTree, residentBytes } from './process-usage.ts';
 import { lastLine, type Site } from './site.ts';
 
@@ -22,6 +23,7 @@ export interface Effort {
 
 /** A proxy counts as idle so long after it was ready: by then a ztunnel has given back what only its start needed. */
 const settleMs = 8_000;
+const roundTripWindows = 3;
 
 export interface Subject {
   readonly site: Site;
@@ -103,14 +105,18 @@ async function bulk(
   };
 }
 
+/** The median of several windows: one moment in which something else ran must not make the tail. */
 async function measureRoundTrip({ site, peer, effort }: Subject): Promise<Figures> {
   const args = [...loadArguments(peer.targets.echo, peer), ...windowArguments(effort)];
-  const result = await site.run<RoundTripResult>('round-trip', args);
+  const windows: RoundTripResult[] = [];
+  for (let i = 0; i < roundTripWindows; i++)
+    windows.push(await site.run<RoundTripResult>('round-trip', args));
+  const middle = (of: (result: RoundTripResult) => number): number => median(windows.map(of)) ?? 0;
   return {
-    rttP50: result.p50,
-    rttP99: result.p99,
-    rttP999: result.p999,
-    rttCpu: (result.cpuSeconds / result.count) * 1e6,
+    rttP50: middle((result) => result.p50),
+    rttP99: middle((result) => result.p99),
+    rttP999: middle((result) => result.p999),
+    rttCpu: middle((result) => (result.cpuSeconds / result.count) * 1e6),
   };
 }
 

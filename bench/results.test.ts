@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compare, describeMovements } from './compare.ts';
+import { median } from './median.ts';
 import type { Figures } from './metrics.ts';
-import { median, medianOf, ratioOf, type Results, type Round, readResults, writeResults } from './results.ts';
-import { slope } from './soak.ts';
+import { medianOf, ratioOf, type Results, type Round, readResults, writeResults } from './results.ts';
+import { judge, slope } from './soak.ts';
 import { markdownTable, tableRows, writeDocsTable } from './table.ts';
 
 function makeResults(rounds: readonly Round[]): Results {
@@ -82,13 +83,44 @@ describe('compare()', () => {
   });
 });
 
-describe('slope()', () => {
-  test('is exact for a line', () => {
-    const line = [1, 2, 5, 9].map((x) => [x, 3 * x + 7] as const);
-    expect(slope(line)).toBeCloseTo(3);
+describe('soak', () => {
+  const slopes = (value: number, standardError: number) => [
+    { value: 0, standardError: 1 },
+    { value, standardError },
+  ];
+
+  test('slope() is exact for a line', () => {
+    const { value, standardError } = slope([1, 2, 5, 9].map((x) => [x, 3 * x + 7]));
+    expect(value).toBeCloseTo(3);
+    expect(standardError).toBeCloseTo(0);
   });
 
-  test('refuses fewer than two points', () => expect(() => slope([[1, 1]])).toThrow('at least two points'));
+  test('slope() knows the error of a noisy line', () => {
+    // y = 0, 2, 0, 2: slope 0.4, residual variance 1.6, variance of x 5.
+    const { value, standardError } = slope([
+      [1, 0],
+      [2, 2],
+      [3, 0],
+      [4, 2],
+    ]);
+    expect(value).toBeCloseTo(0.4);
+    expect(standardError).toBeCloseTo(Math.sqrt(1.6 / 5));
+  });
+
+  test('slope() refuses fewer than three points', () =>
+    expect(() =>
+      slope([
+        [1, 1],
+        [2, 2],
+      ]),
+    ).toThrow('at least three points'));
+
+  test('judge() calls growth only what noise can not explain, and flat only what it can not hide', () => {
+    expect(judge(slopes(100, 10))).toBe('growing');
+    expect(judge(slopes(5, 5))).toBe('flat');
+    expect(judge(slopes(58, 48))).toBe('undecided');
+    expect(judge(slopes(-30, 40))).toBe('undecided');
+  });
 });
 
 describe('tables and files', () => {

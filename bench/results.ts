@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { BenchError } from './bench-error.ts';
 import type { Machine } from './machine.ts';
 import type { Effort } from './measurements.ts';
+import { median } from './median.ts';
 import { type Figures, type MetricName, metricNames } from './metrics.ts';
 import type { PeerName } from './peers/peer.ts';
 
@@ -42,14 +43,6 @@ export function ratioOf(
     return value === undefined || divisor === undefined || divisor === 0 ? [] : [value / divisor];
   });
   return median(ratios);
-}
-
-/** Undefined for no values; the mean of the two in the middle for an even number. */
-export function median(values: readonly number[]): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)];
-  const lower = sorted[Math.floor((sorted.length - 1) / 2)];
-  return upper === undefined || lower === undefined ? undefined : (upper + lower) / 2;
 }
 
 /** Writes the file with the figures rounded to what they can mean. */

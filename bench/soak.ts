@@ -1,5 +1,6 @@
-// 200,000 connections through Weft: memory and descriptors of both ztunnels afterwards must be what they were after
-// the first tenth, when code is compiled and pools are filled.
+// 200,000 connections through Weft: memory and descriptors of both ztunnels must not grow after the first tenth, when
+// code is compiled and pools are filled. Resident memory swings by several MB with each collection, so a slope counts
+// only beyond twice its standard error, and one that could still hide growth is called undecided, not flat.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { BenchError } from './bench-error.ts';
@@ -8,8 +9,9 @@ import type { RunningPeer } from './peers/peer.ts';
 import { openDescriptors, processTree, residentBytes } from './process-usage.ts';
 import type { Site } from './site.ts';
 
-const batches = 10;
-const connectionsPerBatch = 20_000;
+const batches = 20;
+const connectionsPerBatch = 10_000;
+const firstSteadyBatch = 2;
 /** Growth that counts as none: bytes of resident memory per connection. */
 const toleratedBytes = 20;
 
@@ -22,9 +24,17 @@ export interface SoakSample {
 
 export interface SoakReport {
   readonly samples: readonly SoakSample[];
-  /** Least-squares slope after the first batch, bytes per connection, by side. */
-  readonly bytesPerConnection: readonly number[];
-  readonly flat: boolean;
+  /** After the first tenth, bytes of resident memory per connection, by side. */
+  readonly growth: readonly Slope[];
+  readonly verdict: SoakVerdict;
+}
+
+export type SoakVerdict = 'flat' | 'growing' | 'undecided';
+
+/** Of a least-squares line. */
+export interface Slope {
+  readonly value: number;
+  readonly standardError: number;
 }
 
 export async function soak(
@@ -48,15 +58,21 @@ export async function soak(
     samples.push(sample);
     print(describe(sample));
   }
-  const steady = samples.slice(1);
-  const bytesPerConnection = peer.proxies.map((_, side) =>
+  const steady = samples.slice(firstSteadyBatch);
+  const growth = peer.proxies.map((_, side) =>
     slope(steady.map((sample) => [sample.connections, sample.residentBytes[side] ?? 0])),
   );
-  const descriptorsFlat = peer.proxies.every(
-    (_, side) => (samples.at(-1)?.descriptors[side] ?? 0) <= (samples[0]?.descriptors[side] ?? 0) + 2,
+  const leaks = peer.proxies.some(
+    (_, side) => (samples.at(-1)?.descriptors[side] ?? 0) > (samples[0]?.descriptors[side] ?? 0) + 2,
   );
-  const flat = descriptorsFlat && bytesPerConnection.every((bytes) => bytes <= toleratedBytes);
-  return { samples, bytesPerConnection, flat };
+  return { samples, growth, verdict: leaks ? 'growing' : judge(growth) };
+}
+
+/** The worst of the sides. */
+export function judge(growth: readonly Slope[]): SoakVerdict {
+  if (growth.some(({ value, standardError }) => value - 2 * standardError > toleratedBytes)) return 'growing';
+  const sure = growth.every(({ value, standardError }) => value + 2 * standardError <= toleratedBytes);
+  return sure ? 'flat' : 'undecided';
 }
 
 function take(peer: RunningPeer, connections: number): SoakSample {
@@ -69,12 +85,15 @@ function describe({ connections, residentBytes: bytes, descriptors }: SoakSample
   return `after ${connections} connections: resident ${memory}; descriptors ${descriptors.join(', ')}`;
 }
 
-/** Of y over x, by least squares. Throws BenchError `results` for fewer than two points. */
-export function slope(points: readonly (readonly [number, number])[]): number {
-  if (points.length < 2) throw new BenchError('results', 'A slope needs at least two points');
+/** Of y over x, by least squares. Throws BenchError `results` for fewer than three points. */
+export function slope(points: readonly (readonly [number, number])[]): Slope {
+  if (points.length < 3)
+    throw new BenchError('results', 'A slope with its error needs at least three points');
   const mean = (of: 0 | 1): number => points.reduce((total, point) => total + point[of], 0) / points.length;
   const [meanX, meanY] = [mean(0), mean(1)];
   const covariance = points.reduce((total, [x, y]) => total + (x - meanX) * (y - meanY), 0);
   const variance = points.reduce((total, [x]) => total + (x - meanX) ** 2, 0);
-  return covariance / variance;
+  const value = covariance / variance;
+  const residual = points.reduce((total, [x, y]) => total + (y - meanY - value * (x - meanX)) ** 2, 0);
+  return { value, standardError: Math.sqrt(residual / (points.length - 2) / variance) };
 }
