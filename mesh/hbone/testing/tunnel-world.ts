@@ -63,13 +63,14 @@ export class TunnelWorld {
   clientContext: TlsContext;
   readonly serverContext: TlsContext;
   port = 0;
-  inbound: SplicedSide[] = [];
+  readonly inbound: SplicedSide[] = [];
   readonly outbound: SplicedSide[] = [];
   readonly errors: unknown[] = [];
   #sockets: Socket[] = [];
   #listeners: TcpListener[] = [];
   #app!: Server;
-  #accepted: Socket[] = [];
+  /** Connections that applications behind the tunnels got. */
+  readonly accepted: Socket[] = [];
   readonly #options: WorldOptions;
 
   private constructor(
@@ -91,7 +92,7 @@ export class TunnelWorld {
     const world = new TunnelWorld(authority, [client, server], options);
     world.#serve();
     world.#app = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-      world.#accepted.push(world.keep(socket));
+      world.accepted.push(world.keep(socket));
     }).listen(0, '127.0.0.1');
     await once(world.#app, 'listening');
     return world;
@@ -190,27 +191,38 @@ export class TunnelWorld {
 
   /** A client application connected through the tunnel; both ends are paused. */
   async through(splice: Partial<SpliceOptions> = {}): Promise<Through> {
-    const known = { accepted: this.#accepted.length, in: this.inbound.length, out: this.outbound.length };
+    const known = { accepted: this.accepted.length, inbound: this.inbound.length };
+    const { client, side } = await this.outboundOnly(splice);
+    const connected = () => this.inbound.length > known.inbound && this.accepted.length > known.accepted;
+    await pump(this.reactor, 'the application', connected);
+    return {
+      client,
+      app: this.accepted[known.accepted] as Socket,
+      outbound: side,
+      inbound: this.inbound[known.inbound] as SplicedSide,
+    };
+  }
+
+  /** The client's half of it, for a server of another kind. */
+  async outboundOnly(
+    splice: Partial<SpliceOptions> = {},
+  ): Promise<{ client: Socket; side: SplicedSide; request: ConnectRequest }> {
+    const known = this.outbound.length;
     const fd = listenTcp({ address: loopback, port: 0 });
     const { port } = localAddress(fd);
+    let request: ConnectRequest | undefined;
     const listener = new TcpListener(this.reactor, fd, {
-      onConnection: (accepted) => this.#outbound(accepted, splice),
+      onConnection: (accepted) => {
+        request = this.#outbound(accepted, splice);
+      },
     });
     const client = this.keep(connect({ port, host: '127.0.0.1', allowHalfOpen: true })).pause();
-    await pump(
-      this.reactor,
-      'a connection through the tunnel',
-      () =>
-        this.outbound.length > known.out &&
-        this.inbound.length > known.in &&
-        this.#accepted.length > known.accepted,
-    );
+    await pump(this.reactor, 'the tunnel', () => this.outbound.length > known);
     listener.close();
     return {
       client,
-      app: this.#accepted[known.accepted] as Socket,
-      outbound: this.outbound[known.out] as SplicedSide,
-      inbound: this.inbound[known.in] as SplicedSide,
+      side: this.outbound[known] as SplicedSide,
+      request: request as unknown as ConnectRequest,
     };
   }
 
@@ -228,8 +240,8 @@ export class TunnelWorld {
     };
   }
 
-  #outbound(fd: number, change: Partial<SpliceOptions>): void {
-    const request = this.request({
+  #outbound(fd: number, change: Partial<SpliceOptions>): ConnectRequest {
+    const request: ConnectRequest = this.request({
       onFailed: (error) => {
         libc.close(fd);
         this.errors.push(error);
@@ -249,6 +261,7 @@ export class TunnelWorld {
         return splice;
       },
     });
+    return request;
   }
 
   #serve(): void {
