@@ -3,12 +3,10 @@
 
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { FlagValues } from '../mesh/runtime/settings.ts';
 import { CliError } from './cli-error.ts';
 
 export type ProgramName = 'controller' | 'ztunnel';
-
-/** Flags without their dashes; a list is a flag given several times, undefined one not given. */
-export type ProgramFlags = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
  * What node itself is told. A young generation that stays small keeps 10 MB less of what the start left behind; the
@@ -20,18 +18,22 @@ export const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
 };
 
 /** Program and arguments for execve or spawn. */
-export function programArgv(name: ProgramName, options: ProgramFlags): string[] {
+export function programArgv(name: ProgramName, options: FlagValues): string[] {
   const file = fileURLToPath(new URL(`../${name}/main.ts`, import.meta.url));
   if (!existsSync(file))
     throw new CliError('failed', `This installation has no ${name} (${file} is missing)`);
-  const flags = Object.entries(options).flatMap(([flag, value = []]) =>
-    [value].flat().flatMap((text) => [`--${flag}`, text]),
+  return [process.execPath, ...nodeFlags[name], file, ...flagArguments(options)];
+}
+
+/** Flags as arguments; `=` keeps a value that begins with a dash one. */
+export function flagArguments(options: FlagValues): string[] {
+  return Object.entries(options).flatMap(([flag, value = []]) =>
+    [value].flat().map((text) => `--${flag}=${text}`),
   );
-  return [process.execPath, ...nodeFlags[name], file, ...flags];
 }
 
 /** Replaces this process by the program; returns only by throwing. */
-export function becomeProgram(name: ProgramName, options: ProgramFlags): void {
+export function becomeProgram(name: ProgramName, options: FlagValues): void {
   const argv = programArgv(name, options);
   if (process.execve === undefined)
     throw new CliError('failed', 'This Node has no execve; use the one that ./weft starts');

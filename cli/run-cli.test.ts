@@ -59,10 +59,11 @@ describe('runCli()', () => {
   });
 
   test.each([
-    [['controller', '--config', 'a', '--state', 'b'], /--address.*is missing/],
-    [['controller', '--config', 'a', '--state', 'b', '--address', '1.2.3:1'], /IP:PORT/],
-    [['controller', '--config', 'a', '--state', 'b', '--address', '1.2.3.4:0'], /IP:PORT/],
-    [['ztunnel', '--controller', 'nowhere'], /HOST:PORT/],
+    [['controller', '--config', 'a'], /--state \(or WEFT_STATE\) is required/],
+    [['controller', '--config', 'a', '--address', '1.2.3:1'], /--address must be IP:PORT.*"1\.2\.3:1"/],
+    [['ztunnel', '--controller', 'nowhere'], /--controller must be HOST:PORT/],
+    [['ztunnel', '--workers', '-1'], /--workers must be a whole number from 1 to 64, got "-1"/],
+    [['up', '--workers', 'abc'], /--config.*is required[^]*--workers must be/],
     [['token', 'create', '--node', 'n', '--lifetime', '0'], /whole number of seconds/],
     [['status', '--admin', 'ftp://x'], /http URL/],
     [['validate'], /missing required argument 'dir'/],
@@ -71,6 +72,14 @@ describe('runCli()', () => {
     const { status, err } = await run(...argv);
     expect(status).toBe(64);
     expect(err).toMatch(message);
+  });
+
+  test('rarely changed settings are in a section of their own', async () => {
+    const { out } = await run('ztunnel', '--help');
+    const [common = '', advanced = ''] = out.split('Advanced options:');
+    expect(common).toContain('--workers <count>');
+    expect(common).not.toContain('--ping-after-ms');
+    expect(advanced).toMatch(/--ping-after-ms <ms> [^]*\(default: 10000\)/);
   });
 
   test('prints the version', async () => {

@@ -17,6 +17,8 @@ export async function runController(config: ControllerConfig): Promise<number> {
   const controller = new Controller(config, { clock: systemClock });
   try {
     await controller.start();
+    // For a parent that waits for it, as `weft up`.
+    process.send?.('ready');
   } catch (error) {
     logger.fatal({ err: error }, 'cannot start');
     return 1;

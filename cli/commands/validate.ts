@@ -17,7 +17,7 @@ export function addValidate(program: Command, context: CliContext): void {
       `
 Example:
   $ weft validate ./manifests
-  manifests/policy.yaml:12:7: AuthorizationPolicy shop/cart: spec.rules[0].from: ...`,
+  manifests/policy.yaml:12:7: error: AuthorizationPolicy shop/cart: spec.rules[0].from: ...`,
     )
     .action(async (directory: string) => {
       const { lines, errors } = await validate(directory);
