@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as libc from './libc.ts';
-import { Reactor, READABLE, wakeReactor, WRITABLE } from './reactor.ts';
+import { ENDED, Reactor, READABLE, wakeReactor, WRITABLE } from './reactor.ts';
 import { openDescriptors } from './testing/leaks.ts';
 
 let reactor: Reactor;
@@ -107,7 +107,7 @@ describe('Reactor', () => {
     expect(errors).toEqual([new RangeError('event'), new RangeError('deferred'), new RangeError('end')]);
   });
 
-  it('runs deferred work in the next turn, with both directions ready, and not again', () => {
+  it('runs deferred work in the next turn, with every event, and not again', () => {
     const seen: number[] = [];
     const again = { onReady: (events: number) => seen.push(events) };
     reactor.defer({
@@ -120,7 +120,7 @@ describe('Reactor', () => {
     expect(seen).toEqual([]);
     reactor.turn(0);
     reactor.turn(0);
-    expect(seen).toEqual([READABLE | WRITABLE]);
+    expect(seen).toEqual([READABLE | ENDED | WRITABLE]);
   });
 
   it('runs end-of-turn tasks after events and timers, those asked for meanwhile in the same turn', () => {

@@ -438,7 +438,7 @@ describe('contexts', () => {
     expect(openDescriptors()).toBe(descriptors);
     // An SSL object that is not freed costs 40 KB and more, its ring 320 KB: 1,600 of them 64 MB at least.
     expect(residentBytes() - resident).toBeLessThan(40 * 1024 * 1024);
-  });
+  }, 90_000);
 });
 
 // Peers
