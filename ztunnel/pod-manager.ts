@@ -2,6 +2,7 @@
 // pod is a small state machine (waiting for its certificate -> captured, or failed and tried again); one pod's trouble
 // never holds up another. A pod is captured only when everything it needs is there.
 
+import { statSync } from 'node:fs';
 import type { Redirect } from '../bpf/redirect.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
 import { formatSpiffeId, identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
@@ -50,7 +51,12 @@ interface Entry {
   state: 'pending' | 'captured' | 'failed';
   reason: string | undefined;
   retry: Timer | undefined;
+  /** The namespace that was captured; undefined until then. */
+  netns: string | undefined;
 }
+
+/** How often captured namespaces are looked at, ms: a pod made anew at the same path runs uncaptured until then. */
+const netnsCheckMs = 1_000;
 
 export class PodManager {
   #options: PodManagerOptions;
@@ -58,9 +64,11 @@ export class PodManager {
   /** Certificates that pods which left still use. */
   #lingering = new Set<Timer>();
   #unsubscribe: () => void;
+  #netnsCheck: Timer;
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
+    this.#netnsCheck = this.#checkNetnsLater();
     this.#unsubscribe = options.certificates.subscribe((certificate) => {
       for (const entry of this.#entries.values()) {
         if (entry.state !== 'captured' && sameIdentity(entry.pod, certificate.identity)) this.#capture(entry);
@@ -99,6 +107,7 @@ export class PodManager {
   /** Stops managing; capture stays as it is. */
   close(): void {
     this.#unsubscribe();
+    this.#netnsCheck.cancel();
     for (const entry of this.#entries.values()) entry.retry?.cancel();
     for (const timer of this.#lingering) timer.cancel();
     this.#entries.clear();
@@ -112,6 +121,7 @@ export class PodManager {
       state: 'pending',
       reason: 'waiting for its certificate',
       retry: undefined,
+      netns: undefined,
     };
     this.#entries.set(pod.uid, entry);
     this.#options.certificates.want(identityOf(pod));
@@ -122,6 +132,7 @@ export class PodManager {
     const { redirect, dns, workers, logger, metrics } = this.#options;
     const { pod } = entry;
     entry.retry?.cancel();
+    entry.netns = netnsAt(pod.netns);
     const sets = this.#attempt(entry, () => openPodListeners(pod, workers.length));
     if (sets === undefined) return;
     const attached = this.#attempt(entry, () => {
@@ -195,9 +206,29 @@ export class PodManager {
     const { certificates, workers } = this.#options;
     const identity = identityOf(pod);
     certificates.release(identity);
-    if ([...this.#entries.values()].some((other) => sameIdentity(other.pod, identity))) return;
+    // Another pod has it, or one that left still uses it.
+    if (certificates.get(identity) !== undefined) return;
     const spiffeId = formatSpiffeId(identity);
     for (const worker of workers) worker.post({ kind: 'certificate-removed', spiffeId });
+  }
+
+  #checkNetnsLater(): Timer {
+    return this.#options.clock.after(netnsCheckMs, () => this.#checkNetns(), { unref: true });
+  }
+
+  /** A namespace that was deleted, or made anew under its name, is no change of the model: only a look shows it. */
+  #checkNetns(): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.state !== 'captured' || netnsAt(entry.pod.netns) === entry.netns) continue;
+      const { namespace, name, netns } = entry.pod;
+      this.#options.logger.warn(
+        { pod: `${namespace}/${name}`, netns },
+        'Network namespace of a pod is not the same any more',
+      );
+      this.#leave(entry, 'now');
+      this.#enter(entry.pod);
+    }
+    this.#netnsCheck = this.#checkNetnsLater();
   }
 
   #settle(): void {
@@ -216,6 +247,12 @@ export class PodManager {
       if (!attached && !wanted.has(uid as WorkloadUid)) this.#options.redirect.detach(uid);
     }
   }
+}
+
+/** Which namespace is at the path; undefined for none. Not reused while it is captured: the workers hold it open. */
+function netnsAt(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
 }
 
 function sameCapture(a: NodePod, b: NodePod): boolean {
