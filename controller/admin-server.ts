@@ -1,5 +1,6 @@
-// The controller's admin endpoint: plain HTTP on loopback for metrics, health and dumps, free for all who reach it, with
-// no secrets; every answer is computed when it is asked for. What changes something is a POST with the admin secret.
+// The controller's admin endpoint: plain HTTP for metrics, health and dumps, with no secrets; every answer is computed
+// when it is asked for. Who comes by loopback sees everything; others, as a kubelet or a scraper, readiness and metrics
+// only. What changes something is a POST with the admin secret, by loopback.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -74,10 +75,13 @@ export class AdminServer {
   }
 
   async #answer(request: IncomingMessage): Promise<Answer> {
+    const [path = '/'] = (request.url ?? '/').split('?');
+    if (!isLoopback(request.socket.remoteAddress) && !publicPaths.has(path)) {
+      return plain(403, `Only ${[...publicPaths].join(' and ')} are served to others than this machine\n`);
+    }
     if (request.method === 'POST') return await this.#change(request);
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return plain(405, 'Only GET is served here, and POST to change something\n');
-    const [path] = (request.url ?? '/').split('?');
     switch (path) {
       case '/':
         return plain(200, `${paths.join('\n')}\n`);
@@ -134,6 +138,13 @@ const paths = [
   '/certificates',
   '/debug/problems',
 ];
+
+const publicPaths: ReadonlySet<string> = new Set(['/healthz/ready', '/metrics']);
+
+/** A request without an address is of a connection that is gone already. */
+function isLoopback(address: string | undefined): boolean {
+  return address === '::1' || /^(::ffff:)?127\./.test(address ?? '');
+}
 
 /** Lists instead of maps, as in the node's own dump. */
 function dumpModel(model: Model): unknown {

@@ -15,7 +15,7 @@ import { openAdminSecret } from './admin-secret.ts';
 import { AdminServer, type RotationStep } from './admin-server.ts';
 import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { ServerCertificate, type ServerKeyPair } from './ca/server-certificate.ts';
-import type { Cluster, ClusterConfig } from './cluster.ts';
+import type { Cluster } from './cluster.ts';
 import type { ControllerConfig } from './config.ts';
 import { ControllerMetrics } from './controller-metrics.ts';
 import { addCertificateService } from './identity/certificate-service.ts';
@@ -43,12 +43,6 @@ export function rootCertificatePath(stateDir: string): string {
   return join(stateDir, 'root-cert.pem');
 }
 
-export interface ControllerOptions {
-  readonly clock: Clock;
-  /** Resources come from this cluster instead of a directory. */
-  readonly cluster?: ClusterConfig;
-}
-
 export class Controller {
   readonly #config: ControllerConfig;
   readonly #clock: Clock;
@@ -60,7 +54,6 @@ export class Controller {
   readonly #xds: XdsServer;
   readonly #metrics: ControllerMetrics;
   readonly #admin: AdminServer;
-  readonly #clusterConfig: ClusterConfig | undefined;
   readonly #stops: (() => Promise<void> | void)[] = [];
   #cluster: Cluster | undefined;
   #authority: CertificateAuthority | undefined;
@@ -70,11 +63,10 @@ export class Controller {
   #reported: ReadonlySet<string> = new Set();
   #ready = false;
 
-  constructor(config: ControllerConfig, { clock, cluster }: ControllerOptions) {
+  constructor(config: ControllerConfig, { clock }: { readonly clock: Clock }) {
     const { logFormat: format, logLevel: level } = config;
     const logger = (component: string) => createLogger({ component, format, level });
     this.#config = config;
-    this.#clusterConfig = cluster;
     this.#clock = clock;
     this.#logger = logger('controller');
     this.#store = new ResourceStore({ clock });
@@ -137,21 +129,24 @@ export class Controller {
   }
 
   async #openSource(): Promise<ResourceSource> {
-    const { logFormat: format, logLevel: level, configDir: directory, stateDir } = this.#config;
+    const { logFormat: format, logLevel: level, source: from, stateDir } = this.#config;
     const clock = this.#clock;
     const logger = (component: string) => createLogger({ component, format, level });
     const handler: ResourcesHandler = {
       onResources: (resources, problems) => this.#onResources(resources, problems),
     };
-    if (this.#clusterConfig !== undefined) {
+    if (from.kind === 'cluster') {
       const { Cluster: ClusterParts } = await import('./cluster.ts');
-      const cluster = new ClusterParts(this.#clusterConfig, { clock, logger }, handler);
+      const cluster = new ClusterParts(from, { clock, logger }, handler);
       this.#cluster = cluster;
       this.#stops.push(() => cluster.close());
       return cluster.source;
     }
     const lastGoodDir = join(stateDir, 'last-good');
-    const source = new DirectorySource({ directory, clock, logger: logger('source'), lastGoodDir }, handler);
+    const source = new DirectorySource(
+      { directory: from.path, clock, logger: logger('source'), lastGoodDir },
+      handler,
+    );
     this.#stops.push(() => source.close());
     return source;
   }

@@ -21,7 +21,7 @@ import type { ObjectStatus } from './translate/statuses.ts';
 
 export interface ClusterConfig {
   /** Undefined: the ServiceAccount of the pod this runs in. */
-  readonly kubeconfig?: string;
+  readonly kubeconfig: string | undefined;
   /** The controller's own: leader lease, CA secret, node tunnels' service accounts. */
   readonly namespace: string;
 }

@@ -8,7 +8,7 @@ describe('parseControllerConfig()', () => {
     const result = parseControllerConfig(required);
     if (!result.ok) throw new Error(result.problems.join());
     expect(result.config).toMatchObject({
-      configDir: '/etc/weft',
+      source: { kind: 'directory', path: '/etc/weft' },
       stateDir: '/var/lib/weft',
       address: '127.0.0.1:15012',
       adminAddress: '127.0.0.1:15014',
@@ -35,6 +35,21 @@ describe('parseControllerConfig()', () => {
       '--log-level',
       '--log-format',
     ]);
+  });
+
+  it.each([
+    [{ kubeconfig: '/k' }, { kind: 'cluster', kubeconfig: '/k', namespace: 'weft-system' }],
+    [
+      { kubeconfig: 'in-cluster', namespace: 'mesh' },
+      { kind: 'cluster', kubeconfig: undefined, namespace: 'mesh' },
+    ],
+  ])('reads a cluster with %j', (flags, source) => {
+    expect(parseControllerConfig({ state: '/s', ...flags })).toMatchObject({ ok: true, config: { source } });
+  });
+
+  it.each([[{}], [{ config: '/c', kubeconfig: '/k' }]])('refuses %j as a source', (flags) => {
+    const result = parseControllerConfig({ state: '/s', ...flags });
+    expect(result.ok ? '' : result.problems.join()).toContain('either --config <dir> or --kubeconfig <file>');
   });
 
   it('never asks for certificates that live longer than the shortest life', () => {

@@ -11,6 +11,7 @@ import {
   list,
   logLevels,
   oneOf,
+  optional,
   readCommandLine,
   readSettings,
   required,
@@ -21,9 +22,19 @@ import {
   wholeNumber,
 } from '../mesh/runtime/settings.ts';
 
+/** Where resources come from. */
+export type SourceConfig =
+  | { readonly kind: 'directory'; readonly path: string }
+  | {
+      readonly kind: 'cluster';
+      /** Undefined: the ServiceAccount of the pod this runs in. */
+      readonly kubeconfig: string | undefined;
+      /** The controller's own namespace: leader lease, CA secret, service accounts of node tunnels. */
+      readonly namespace: string;
+    };
+
 export interface ControllerConfig {
-  /** Directory of manifests. */
-  readonly configDir: string;
+  readonly source: SourceConfig;
   /** Directory of the CA's keys, join tokens and root certificate. */
   readonly stateDir: string;
   /** Where nodes connect, `IP:PORT`; port 0 takes any free one. */
@@ -49,10 +60,19 @@ const address: ValueKind<string> = {
 
 /** The table that flags, environment, `weft controller --help` and errors are made from. */
 export const controllerSettings = {
-  config: required(anyText('a directory'), {
+  config: optional(anyText('a directory'), {
     placeholder: 'dir',
     description: 'directory of manifests; changes take effect at once',
   }),
+  kubeconfig: optional(anyText('a file, or "in-cluster"'), {
+    placeholder: 'file',
+    description: 'read this cluster instead of a directory; "in-cluster" for the one this pod is in',
+  }),
+  namespace: withDefault(
+    matching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'a namespace like "weft-system"'),
+    'weft-system',
+    { placeholder: 'name', description: 'namespace of the controller in that cluster' },
+  ),
   state: required(anyText('a directory'), {
     placeholder: 'dir',
     description: 'directory for the root certificate, its key, and join tokens',
@@ -117,8 +137,19 @@ export function parseControllerConfig(flags: FlagValues): ConfigResult {
 function completed(read: SettingsResult<SettingValues<typeof controllerSettings>>): ConfigResult {
   if (!read.ok) return read;
   const { values } = read;
+  const source = sourceOf(values);
+  if (source === undefined) {
+    const either = 'either --config <dir> or --kubeconfig <file> says where resources come from';
+    const both = values.config !== undefined;
+    return {
+      ok: false,
+      problems: [
+        both ? `--config and --kubeconfig exclude each other: ${either}` : `--config is missing: ${either}`,
+      ],
+    };
+  }
   const config: ControllerConfig = {
-    configDir: values.config,
+    source,
     stateDir: values.state,
     address: values.address,
     adminAddress: values.admin,
@@ -131,6 +162,16 @@ function completed(read: SettingsResult<SettingValues<typeof controllerSettings>
     logFormat: values['log-format'],
   };
   return { ok: true, config: Object.freeze(config) };
+}
+
+function sourceOf({
+  config,
+  kubeconfig,
+  namespace,
+}: SettingValues<typeof controllerSettings>): SourceConfig | undefined {
+  if (config !== undefined) return kubeconfig === undefined ? { kind: 'directory', path: config } : undefined;
+  if (kubeconfig === undefined) return undefined;
+  return { kind: 'cluster', kubeconfig: kubeconfig === 'in-cluster' ? undefined : kubeconfig, namespace };
 }
 
 function matching(pattern: RegExp, expects: string): ValueKind<string> {

@@ -79,7 +79,6 @@ export class TokenReviewer implements Authenticator {
     const now = this.#options.clock.now();
     const cached = this.#cache.get(key);
     if (cached !== undefined && cached.until > now) return cached.authentication;
-    this.#cache.delete(key);
     if (claims.expiresAt <= now) {
       return no('token-expired', `Token expired at ${new Date(claims.expiresAt).toISOString()}`);
     }
@@ -103,9 +102,12 @@ export class TokenReviewer implements Authenticator {
     try {
       review = await this.#review(token);
     } catch (error) {
-      // Our trouble, not the caller's: it shall come again.
       const reason = error instanceof Error ? error.message : String(error);
       this.#options.logger.warn({ reason }, 'token could not be reviewed');
+      // An API server that is away costs no node its certificates: its last yes counts as long as the token lives.
+      const last = this.#cache.get(key)?.authentication;
+      if (last?.ok === true && claims.expiresAt > this.#options.clock.now()) return last;
+      // Our trouble, not the caller's: it shall come again.
       return no('token-record-unusable', reason);
     }
     const authentication = this.#judge(review);
@@ -158,6 +160,7 @@ export class TokenReviewer implements Authenticator {
   }
 
   #remember(key: string, cached: Cached): void {
+    this.#cache.delete(key);
     this.#cache.set(key, cached);
     if (this.#cache.size <= this.#maxCached) return;
     const [oldest] = this.#cache.keys();

@@ -211,7 +211,7 @@ describe('manifests/crds in an API server', () => {
         .split('\n')
         .map((line) => line.split('.')[0]),
     );
-    expect([...kinds].sort()).toEqual([
+    expect([...kinds].sort((a = '', b = '') => a.localeCompare(b))).toEqual([
       'authorizationpolicy',
       'meshconfig',
       'peerauthentication',
