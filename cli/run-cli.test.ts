@@ -36,6 +36,9 @@ const commands = [
   'status',
   'config dump',
   'token create',
+  'token list',
+  'token revoke',
+  'uncapture',
   'ca status',
   'ca rotate',
 ];
@@ -66,6 +69,9 @@ describe('runCli()', () => {
     [['up', '--workers', 'abc'], /--config.*is required[^]*--workers must be/],
     [['token', 'create', '--node', 'n', '--lifetime', '0'], /whole number of seconds/],
     [['status', '--admin', 'ftp://x'], /http URL/],
+    [['uncapture'], /Either --node or --pin-dir/],
+    [['uncapture', '--node', 'n', '--pin-dir', 'd'], /Either --node or --pin-dir/],
+    [['token', 'revoke'], /missing required argument 'id'/],
     [['validate'], /missing required argument 'dir'/],
     [['up', 'extra', '--config', 'x'], /too many arguments/],
   ])('refuses %j as wrong use', async (argv, message) => {
@@ -112,6 +118,24 @@ describe('weft token create and validate', () => {
     expect(err).toContain('"Not_A_Node"');
   });
 
+  test('list shows each token with its node, and revoke ends it', async () => {
+    const made = await run('token', 'create', '--node', 'node-7', '--state', directory);
+    const id = made.out.split('.')[1] as string;
+    const listed = await run('token', 'list', '--state', directory);
+    expect(listed.out).toMatch(new RegExp(`^${id} +node-7 +until +\\d{4}-`));
+    expect(listed.out).not.toContain(made.out.split('.')[2] as string);
+    expect((await run('token', 'revoke', id, '--state', directory)).status).toBe(0);
+    const tokens = new JoinTokens({ stateDir: directory, clock: systemClock });
+    expect(await tokens.authenticate(`Bearer ${made.out.trim()}`)).toMatchObject({ ok: false });
+    expect((await run('token', 'list', '--state', directory)).err).toContain('No join tokens');
+  });
+
+  test('revoke of a token that is not there ends with 1 and says how to find it', async () => {
+    const { status, err } = await run('token', 'revoke', '0123456789abcdef', '--state', directory);
+    expect(status).toBe(1);
+    expect(err).toMatch(/no token "0123456789abcdef".*weft token list/);
+  });
+
   test('validate ends with 0 for good manifests and 1 with file and line for bad ones', async () => {
     const file = join(directory, 'a.yaml');
     writeFileSync(file, 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n');
@@ -132,15 +156,19 @@ describe('weft token create and validate', () => {
   });
 });
 
-describe('weft status and config dump', () => {
+describe('weft status, config dump and uncapture', () => {
   let server: Server;
   let url: string;
   let dump: unknown;
+  let controller: Record<string, unknown>;
+  const status = (...more: string[]) => run('status', '--admin', url, '--controller-admin', url, ...more);
 
   beforeEach(async () => {
+    controller = { '/debug/problems': [], '/statuses': [] };
     server = createServer((request, response) => {
-      response.statusCode = request.url === '/config_dump' ? 200 : 404;
-      response.end(JSON.stringify(dump));
+      const body = request.url === '/config_dump' ? dump : controller[request.url as string];
+      response.statusCode = body === undefined ? 404 : 200;
+      response.end(JSON.stringify(body));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -161,18 +189,60 @@ describe('weft status and config dump', () => {
       services: [],
       policies: [],
     };
-    const { status, out } = await run('status', '--admin', url);
-    expect(status).toBe(0);
+    const { status: code, out } = await status();
+    expect(code).toBe(0);
     expect(out).toMatch(/2 workloads/);
+    expect(out).toMatch(/controller +accepts every object/);
     expect(out).toMatch(/✓ shop\/web/);
     expect(out).toMatch(/✓ spiffe:.*until 2026-01-01/);
   });
 
-  test('status ends with 1 when a pod is not captured', async () => {
-    dump = { workloadState: { 1: { state: 'Pending', info } } };
-    const { status, out } = await run('status', '--admin', url);
-    expect(status).toBe(1);
-    expect(out).toMatch(/✗ shop\/web +Pending/);
+  test('status ends with 1 when a pod is not captured, and says why', async () => {
+    dump = { workloadState: { 1: { state: 'Failed', reason: 'No network namespace "web"', info } } };
+    const { status: code, out } = await status();
+    expect(code).toBe(1);
+    expect(out).toMatch(/✗ shop\/web +Failed: No network namespace "web"/);
+  });
+
+  test('status shows problems of files and bad conditions of objects, which do not count', async () => {
+    dump = {};
+    controller['/debug/problems'] = [{ text: 'a.yaml:3:1: error: Unknown kind' }];
+    const conditions = [
+      { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'In force' },
+      { type: 'ResolvedRefs', status: 'False', reason: 'NotFound', message: 'No Service "api"' },
+    ];
+    controller['/statuses'] = [{ kind: 'TrafficPolicy', namespace: 'shop', name: 'api', conditions }];
+    const { status: code, out } = await status();
+    expect(code).toBe(0);
+    expect(out).toContain('✗ a.yaml:3:1: error: Unknown kind\n');
+    expect(out).toContain('✗ TrafficPolicy shop/api: ResolvedRefs False (NotFound): No Service "api"\n');
+    expect(out).not.toContain('In force');
+  });
+
+  test('status of a node without a controller beside it says so', async () => {
+    dump = {};
+    controller = {};
+    const { status: code, out } = await status();
+    expect(code).toBe(0);
+    expect(out).toMatch(/controller +none answers at http/);
+  });
+
+  test('uncapture ends with 1 when nothing is pinned, and for a directory of something else', async () => {
+    const nothing = await run('uncapture', '--node', 'no.such-node', '--admin', url);
+    expect(nothing.status).toBe(1);
+    expect(nothing.err).toMatch(/weft\/no-such-node": nothing is pinned there/);
+    const other = await run('uncapture', '--pin-dir', '/', '--admin', url);
+    expect(other.status).toBe(1);
+    expect(other.err).toContain('something else');
+  });
+
+  test('uncapture leaves an instance alone whose ztunnel runs', async () => {
+    const pins = mkdtempSync(join(tmpdir(), 'weft-pins-'));
+    dump = { config: { node: 'node-1', 'pin-dir': pins } };
+    const { status: code, err } = await run('uncapture', '--pin-dir', pins, '--admin', url);
+    rmSync(pins, { recursive: true });
+    expect(code).toBe(1);
+    expect(err).toMatch(/ztunnel of node "node-1" runs/);
   });
 
   test('config dump prints what the ztunnel says', async () => {

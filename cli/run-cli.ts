@@ -9,6 +9,9 @@ import { addConfigDump } from './commands/config-dump.ts';
 import { addController } from './commands/controller.ts';
 import { addStatus } from './commands/status.ts';
 import { addTokenCreate } from './commands/token-create.ts';
+import { addTokenList } from './commands/token-list.ts';
+import { addTokenRevoke } from './commands/token-revoke.ts';
+import { addUncapture } from './commands/uncapture.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
 import { addZtunnel } from './commands/ztunnel.ts';
@@ -65,6 +68,7 @@ Examples:
   addZtunnel(program, context);
   addValidate(program, context);
   addStatus(program, context);
+  addUncapture(program, context);
   const config = groupOf(program, 'config', 'look into the configuration that a ztunnel has');
   addConfigDump(config, context);
   const token = groupOf(
@@ -73,6 +77,8 @@ Examples:
     'join tokens, by which a node proves to the controller which node it is',
   );
   addTokenCreate(token, context);
+  addTokenList(token, context);
+  addTokenRevoke(token, context);
   const ca = groupOf(program, 'ca', "the mesh's root certificate and its rotation");
   addCaStatus(ca, context);
   addCaRotate(ca, context);

@@ -13,6 +13,8 @@ interface Certificate {
 
 interface PodState {
   readonly state: string;
+  /** Why it is not captured. */
+  readonly reason?: string;
   readonly info: { readonly name: string; readonly namespace: string };
   readonly connections?: { readonly inbound?: readonly unknown[]; readonly outbound?: readonly unknown[] };
 }
@@ -58,7 +60,9 @@ function isUp(pod: PodState): boolean {
 function describePod(pod: PodState): string {
   const { inbound = [], outbound = [] } = pod.connections ?? {};
   const name = `${pod.info.namespace}/${pod.info.name}`;
-  return `${isUp(pod) ? '✓' : '✗'} ${name.padEnd(40)} ${pod.state}, ${inbound.length} in, ${outbound.length} out`;
+  const why = pod.reason === undefined ? '' : `: ${pod.reason}`;
+  if (!isUp(pod)) return `✗ ${name.padEnd(40)} ${pod.state}${why}`;
+  return `✓ ${name.padEnd(40)} ${pod.state}, ${inbound.length} in, ${outbound.length} out`;
 }
 
 function describeCertificate({ identity, state, certChain }: Certificate): string {

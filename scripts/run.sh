@@ -30,7 +30,7 @@ case $file in
     ;;
   cli/main.ts)
     case ${1-} in
-      up | ztunnel)
+      up | ztunnel | uncapture)
         case " $* " in
           *' --help '* | *' -h '*) setup modules ;;
           *) setup linux root packages modules bpffs ;;

@@ -12,7 +12,7 @@ import { Store } from '../mesh/state/store.ts';
 import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
-import type { ZtunnelConfig } from './config.ts';
+import { pinDirectoryOf, type ZtunnelConfig } from './config.ts';
 import { ControllerRoots } from './controller-roots.ts';
 import { DataWorker } from './data-worker.ts';
 import { HostnameLookups } from './hostname-lookups.ts';
@@ -240,9 +240,8 @@ export class Ztunnel {
 }
 
 function pinOption(config: ZtunnelConfig): { pinDir?: string } {
-  // bpffs refuses dots in names.
-  const pinDir = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node.replaceAll('.', '-')}`;
-  return pinDir === 'none' ? {} : { pinDir };
+  const pinDir = pinDirectoryOf(config);
+  return pinDir === undefined ? {} : { pinDir };
 }
 
 /** Each node of a machine has its own. */

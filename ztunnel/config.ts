@@ -120,6 +120,12 @@ export const ztunnelSettings = {
 
 export type ZtunnelConfig = SettingValues<typeof ztunnelSettings>;
 
+/** Where the capture of a node is pinned; undefined if it ends with the process. bpffs refuses dots in names. */
+export function pinDirectoryOf(config: Pick<ZtunnelConfig, 'node' | 'pin-dir'>): string | undefined {
+  const directory = config['pin-dir'] ?? `/sys/fs/bpf/weft/${config.node.replaceAll('.', '-')}`;
+  return directory === 'none' ? undefined : directory;
+}
+
 export function ztunnelConfig(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>> = process.env,

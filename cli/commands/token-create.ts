@@ -1,7 +1,7 @@
 // `weft token create`: a join token for a node, printed once and kept nowhere in clear.
 
 import type { Command } from 'commander';
-import { CliError } from '../cli-error.ts';
+import { defaultStateDirectory } from '../config.ts';
 import { seconds } from '../option-values.ts';
 import { requiredOption } from '../required-options.ts';
 import type { CliContext } from '../run-cli.ts';
@@ -20,7 +20,7 @@ export function addTokenCreate(token: Command, context: CliContext): void {
     description: 'the node that may use it, as named in the manifests',
   });
   command
-    .option('--state <dir>', "the controller's state directory", '/var/lib/weft')
+    .option('--state <dir>', "the controller's state directory", defaultStateDirectory)
     .option('--lifetime <seconds>', 'how long it is good for (default: one year)', seconds)
     .addHelpText(
       'after',
@@ -29,20 +29,8 @@ Examples:
   $ weft token create --node node-1 --state /var/lib/weft > node-1.token
   $ weft token create --node node-2 --lifetime 86400`,
     )
-    .action(async (options: Options) => context.out(`${await createToken(options)}\n`));
-}
-
-async function createToken({ node, state, lifetime }: Options): Promise<string> {
-  const { JoinTokens } = await import('../../controller/identity/join-tokens.ts');
-  const { systemClock } = await import('../../mesh/runtime/clock.ts');
-  const tokens = new JoinTokens({ stateDir: state, clock: systemClock });
-  try {
-    const { token } = await tokens.create(node, lifetime === undefined ? {} : { lifeSeconds: lifetime });
-    return token;
-  } catch (error) {
-    if (error instanceof RangeError) throw new CliError('usage', error.message, { cause: error });
-    throw new CliError('failed', `Could not make a token in "${state}": ${(error as Error).message}`, {
-      cause: error,
+    .action(async ({ node, ...options }: Options) => {
+      const { createToken } = await import('../stored-tokens.ts');
+      context.out(`${await createToken(node, options)}\n`);
     });
-  }
 }

@@ -1,0 +1,46 @@
+// The join tokens of a controller's state directory, for the token commands. The running controller reads the same
+// files at each call, so nothing has to be told.
+
+import { JoinTokens } from '../controller/identity/join-tokens.ts';
+import { systemClock } from '../mesh/runtime/clock.ts';
+import { CliError } from './cli-error.ts';
+import type { CliOutput } from './run-cli.ts';
+
+/** The token's text. @throws CliError */
+export function createToken(node: string, options: { state: string; lifetime?: number }): Promise<string> {
+  const { state, lifetime } = options;
+  return withTokens(state, async (tokens) => {
+    const made = await tokens.create(node, lifetime === undefined ? {} : { lifeSeconds: lifetime });
+    return made.token;
+  });
+}
+
+/** @throws CliError */
+export async function listTokens(state: string, output: CliOutput): Promise<void> {
+  const { tokens, unusable } = await withTokens(state, (stored) => stored.list());
+  for (const { id, node, expiresAt } of tokens) {
+    const word = expiresAt > systemClock.now() ? 'until' : 'expired';
+    output.out(`${id}  ${node.padEnd(24)}  ${word.padEnd(7)} ${new Date(expiresAt).toISOString()}\n`);
+  }
+  if (tokens.length === 0) output.err(`No join tokens in "${state}"\n`);
+  for (const file of unusable) output.err(`Not a usable record: ${file}\n`);
+}
+
+/** @throws CliError failed if there is none */
+export async function revokeToken(id: string, state: string): Promise<void> {
+  if (await withTokens(state, (tokens) => tokens.revoke(id))) return;
+  throw new CliError(
+    'failed',
+    `There is no token "${id}" in "${state}"; "weft token list" shows those there are`,
+  );
+}
+
+async function withTokens<T>(stateDir: string, work: (tokens: JoinTokens) => Promise<T>): Promise<T> {
+  try {
+    return await work(new JoinTokens({ stateDir, clock: systemClock }));
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof RangeError) throw new CliError('usage', message, { cause: error });
+    throw new CliError('failed', `Could not use the tokens in "${stateDir}": ${message}`, { cause: error });
+  }
+}
