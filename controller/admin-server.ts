@@ -4,6 +4,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { isLoopback, parseIpAddress } from '../mesh/model/ip-address.ts';
 import type { Model } from '../mesh/model/model.ts';
 import { isAuthorized } from './admin-secret.ts';
 import { CaError } from './ca/ca-error.ts';
@@ -76,7 +77,7 @@ export class AdminServer {
 
   async #answer(request: IncomingMessage): Promise<Answer> {
     const [path = '/'] = (request.url ?? '/').split('?');
-    if (!isLoopback(request.socket.remoteAddress) && !publicPaths.has(path)) {
+    if (!isLocal(request.socket.remoteAddress) && !publicPaths.has(path)) {
       return plain(403, `Only ${[...publicPaths].join(' and ')} are served to others than this machine\n`);
     }
     if (request.method === 'POST') return await this.#change(request);
@@ -142,8 +143,10 @@ const paths = [
 const publicPaths: ReadonlySet<string> = new Set(['/healthz/ready', '/metrics']);
 
 /** A request without an address is of a connection that is gone already. */
-function isLoopback(address: string | undefined): boolean {
-  return address === '::1' || /^(::ffff:)?127\./.test(address ?? '');
+function isLocal(address = ''): boolean {
+  // A listener of both families gives IPv4 as "::ffff:a.b.c.d".
+  const ip = parseIpAddress(address.replace(/^::ffff:/, ''));
+  return ip !== undefined && isLoopback(ip);
 }
 
 /** Lists instead of maps, as in the node's own dump. */

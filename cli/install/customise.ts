@@ -1,0 +1,101 @@
+// Changes the manifests of the controller to what was asked for. With nothing asked for they stay as the files are, so
+// files and command say the same. Every change is made to the document, which keeps comments and order.
+
+import type { Document } from 'yaml';
+import type { InstallSettings } from './settings.ts';
+
+const baseNamespace = 'weft-system';
+const container = ['spec', 'template', 'spec', 'containers', 0] as const;
+
+/** Moves a document into the namespace of the installation. */
+export function moveNamespace(document: Document, namespace: string): void {
+  if (namespace === baseNamespace) return;
+  if (document.get('kind') === 'Namespace') document.setIn(['metadata', 'name'], namespace);
+  else if (document.hasIn(['metadata', 'namespace'])) document.setIn(['metadata', 'namespace'], namespace);
+  if (document.hasIn(['subjects', 0, 'namespace'])) document.setIn(['subjects', 0, 'namespace'], namespace);
+}
+
+export function customiseDeployment(deployment: Document, settings: InstallSettings): void {
+  const set = (path: readonly (string | number)[], value: unknown): void => {
+    if (deployment.getIn(path) !== value) deployment.setIn(path, value);
+  };
+  set([...container, 'image'], settings.image);
+  set([...container, 'imagePullPolicy'], settings['pull-policy']);
+  set([...container, 'resources', 'requests', 'cpu'], settings['cpu-request']);
+  set([...container, 'resources', 'requests', 'memory'], settings['memory-request']);
+  set([...container, 'resources', 'limits', 'memory'], settings['memory-limit']);
+  set(['spec', 'replicas'], settings.replicas ?? 1);
+  setArguments(deployment, settings);
+  if ((settings.replicas ?? 1) > 1) spread(deployment);
+}
+
+/** The port that a scraper comes to, which otherwise only the kubelet uses. */
+export function exposeMetrics(service: Document): void {
+  service.addIn(
+    ['spec', 'ports'],
+    service.createNode({ name: 'http-admin', port: 15014, targetPort: 'http-admin', protocol: 'TCP' }),
+  );
+}
+
+function setArguments(deployment: Document, settings: InstallSettings): void {
+  const { namespace, listen } = settings;
+  const host = listen.includes(':') ? `[${listen}]` : listen;
+  const given: Record<string, string | number | undefined> = {
+    namespace,
+    address: `${host}:15012`,
+    admin: `${host}:15014`,
+    'log-format': settings['log-format'],
+    'log-level': settings['log-level'],
+    'cluster-id': settings['cluster-id'],
+    'trust-domain': settings['trust-domain'],
+    'certificate-life': settings['certificate-life'],
+  };
+  const names = [...settings['server-name']];
+  // By this name nodes dial it; the one in the default namespace is known to the controller already.
+  if (namespace !== baseNamespace) names.unshift(`weft-controller.${namespace}.svc`);
+  const path = [...container, 'args'];
+  const before = (deployment.toJS() as DeploymentArguments).spec.template.spec.containers[0].args;
+  const args = before.map((argument) => {
+    const name = /^--([a-z-]+)=/.exec(argument)?.[1] ?? '';
+    const value = given[name];
+    delete given[name];
+    return value === undefined ? argument : `--${name}=${value}`;
+  });
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined) args.push(`--${name}=${value}`);
+  }
+  args.push(...names.map((name) => `--server-name=${name}`));
+  if (args.join('\n') !== before.join('\n')) deployment.setIn(path, deployment.createNode(args));
+}
+
+interface DeploymentArguments {
+  readonly spec: {
+    readonly template: {
+      readonly spec: { readonly containers: readonly [{ readonly args: readonly string[] }] };
+    };
+  };
+}
+
+/**
+ * Two replicas on one node would end together, so that is never done. An update then needs the place of an old replica
+ * for the new one, or it would wait for ever in a cluster with as many nodes as replicas.
+ */
+function spread(deployment: Document): void {
+  const labelSelector = { matchLabels: { 'app.kubernetes.io/name': 'weft-controller' } };
+  const affinity = {
+    podAntiAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: [
+        { topologyKey: 'kubernetes.io/hostname', labelSelector },
+      ],
+      preferredDuringSchedulingIgnoredDuringExecution: [
+        { weight: 100, podAffinityTerm: { topologyKey: 'topology.kubernetes.io/zone', labelSelector } },
+      ],
+    },
+  };
+  deployment.setIn(
+    ['spec', 'template', 'spec', 'affinity'],
+    deployment.createNode(affinity, { aliasDuplicateObjects: false }),
+  );
+  deployment.setIn(['spec', 'strategy', 'rollingUpdate', 'maxSurge'], 0);
+  deployment.setIn(['spec', 'strategy', 'rollingUpdate', 'maxUnavailable'], 1);
+}

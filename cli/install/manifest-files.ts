@@ -1,0 +1,44 @@
+// The files an installation is made of, in the order a cluster can take them: definitions, namespace, who may do what,
+// then what runs. Read as YAML documents that keep their comments; what is changed in them is in customise.ts.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Document, parseDocument } from 'yaml';
+
+const folder = fileURLToPath(new URL('../../manifests/', import.meta.url));
+
+export const controllerFiles = [
+  'namespace.yaml',
+  'service-account.yaml',
+  'cluster-role.yaml',
+  'cluster-role-binding.yaml',
+  'role.yaml',
+  'role-binding.yaml',
+  'service.yaml',
+  'deployment.yaml',
+] as const;
+
+export type OptionalFile = 'pod-disruption-budget.yaml' | 'service-monitor.yaml';
+
+/** Texts of the custom resource definitions, as they are. */
+export function readDefinitions(): readonly string[] {
+  const names = readdirSync(join(folder, 'crds')).filter((name) => name.endsWith('.yaml'));
+  return names.sort().map((name) => readFileSync(join(folder, 'crds', name), 'utf8'));
+}
+
+export function readControllerFiles(): Document[] {
+  return controllerFiles.map((name) => read('controller', name));
+}
+
+export function readOptionalFile(name: OptionalFile): Document {
+  return read('optional', name);
+}
+
+/** One document a file. Throws if a file of the installation is broken. */
+function read(directory: string, name: string): Document {
+  const document = parseDocument(readFileSync(join(folder, directory, name), 'utf8'));
+  const [error] = document.errors;
+  if (error !== undefined) throw error;
+  return document;
+}
