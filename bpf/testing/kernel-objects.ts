@@ -15,12 +15,12 @@ const programById = library.func('int bpf_prog_get_fd_by_id(uint32 id)') as (id:
 const mapById = library.func('int bpf_map_get_fd_by_id(uint32 id)') as (id: number) => number;
 const ENOENT = -2;
 
-/** Programs (also those that only a link holds) and maps behind this process's descriptors; see proc(5), fdinfo. */
-export function heldObjects(): HeldObjects {
+/** Programs (also those that only a link holds) and maps behind a process's descriptors; see proc(5), fdinfo. */
+export function heldObjects(pid: number | 'self' = 'self'): HeldObjects {
   const programs = new Set<number>();
   const maps = new Set<number>();
-  for (const fd of readdirSync('/proc/self/fdinfo')) {
-    const info = fdinfo(fd);
+  for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+    const info = fdinfo(pid, fd);
     for (const [, id] of info.matchAll(/^prog_id:\s*(\d+)/gm)) programs.add(Number(id));
     for (const [, id] of info.matchAll(/^map_id:\s*(\d+)/gm)) maps.add(Number(id));
   }
@@ -46,9 +46,9 @@ function exists(fd: number): boolean {
   return fd !== ENOENT;
 }
 
-function fdinfo(fd: string): string {
+function fdinfo(pid: number | 'self', fd: string): string {
   try {
-    return readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+    return readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
   } catch {
     return ''; // the descriptor of the directory being read
   }
