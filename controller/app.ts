@@ -230,7 +230,7 @@ export class Controller {
     const durationMs = this.#clock.monotonic() - startedAt;
     this.#pods.update(model);
     this.#publisher.publish(model);
-    this.#cluster?.onTranslated(statuses);
+    this.#cluster?.onTranslated(statuses, problems);
     this.#statuses = statuses;
     this.#problems = problems;
     this.#metrics.onTranslated(model, { durationMs });

@@ -14,7 +14,9 @@ import type { Authenticator } from './identity/join-tokens.ts';
 import { TokenReviewer } from './identity/token-review.ts';
 import { KubeClient } from './kubernetes/kube-client.ts';
 import { LeaderElection } from './leader.ts';
+import { withProblems } from './problem-statuses.ts';
 import { ClusterSource, type WatchReport } from './source/cluster-source.ts';
+import type { Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { StatusWriter } from './status-writer.ts';
 import type { ObjectStatus } from './translate/statuses.ts';
@@ -108,7 +110,12 @@ export class Cluster {
     this.#keepFresh(authority);
   }
 
-  onTranslated(statuses: readonly ObjectStatus[]): void {
+  onTranslated(translated: readonly ObjectStatus[], problems: readonly Problem[]): void {
+    const statuses = withProblems(
+      translated,
+      problems,
+      (reference) => this.#source.live(reference)?.generation,
+    );
     this.#statuses.update(statuses);
     this.#events.update(statuses);
   }

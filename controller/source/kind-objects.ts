@@ -15,6 +15,7 @@ export const clusterPlace = 'kubernetes';
 export interface LiveStatus {
   readonly uid: string;
   readonly apiVersion: string;
+  readonly generation: number | undefined;
   /** As the object has it. */
   readonly status: unknown;
 }
@@ -103,7 +104,12 @@ export class KindObjects {
   #hold(raw: RawObject): Held {
     const uid = raw.metadata.uid ?? '';
     const live = this.#keepStatus
-      ? { uid, apiVersion: raw.apiVersion ?? this.#kind.apiVersion, status: raw['status'] }
+      ? {
+          uid,
+          apiVersion: raw.apiVersion ?? this.#kind.apiVersion,
+          generation: raw.metadata.generation,
+          status: raw['status'],
+        }
       : undefined;
     const { typed, reference, issues } = validateObject(this.#kind, withoutNoise(raw));
     if (typed !== undefined) return { uid, object: typed.object, problems: [], live };

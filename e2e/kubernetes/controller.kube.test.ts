@@ -209,6 +209,51 @@ describe('statuses', () => {
     await expectConditions('WorkloadEntry', 'vm', expected);
   });
 
+  it('say so of an object that only the API server accepts, and its last good version stays', async () => {
+    await start();
+    await writer.put(policy('WorkloadEntry', 'newer', { address: '10.0.0.8' }));
+    const good = ['Accepted=True', 'Conflicted=False', 'Programmed=True'];
+    await expectConditions('WorkloadEntry', 'newer', good);
+    const at = '/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/later';
+    const patch = async (op: object): Promise<void> => {
+      const args = ['patch', 'crd', 'workloadentries.weft.dev', '--type=json', '-p', JSON.stringify([op])];
+      await server.kubectlOk(args);
+    };
+    await patch({ op: 'add', path: at, value: { type: 'string' } });
+    const later = policy('WorkloadEntry', 'newer', { address: '10.0.0.8', later: 'x' });
+    // A changed definition takes a moment to count.
+    await expect
+      .poll(
+        () =>
+          writer
+            .put(later)
+            .then(
+              async () =>
+                (
+                  await writer.get<{ spec: object }>({
+                    apiVersion: own,
+                    kind: 'WorkloadEntry',
+                    name: 'newer',
+                    ...shop,
+                  })
+                ).spec,
+            ),
+        { timeout: 20_000 },
+      )
+      .toHaveProperty('later');
+    await expectConditions('WorkloadEntry', 'newer', [
+      'Accepted=False',
+      'Conflicted=False',
+      'Programmed=False',
+    ]);
+    const [accepted] = await conditions('WorkloadEntry', 'newer');
+    expect(accepted?.message).toContain('spec.later: Unknown field "later"');
+    expect(accepted?.observedGeneration).toBe(2);
+    await patch({ op: 'remove', path: at });
+    await writer.put(policy('WorkloadEntry', 'newer', { address: '10.0.0.7' }));
+    await expectConditions('WorkloadEntry', 'newer', good);
+  });
+
   it('come at most once a second for each object, however fast it changes', async () => {
     await start();
     const path = '/weft.dev/v1alpha1/namespaces/shop/peerauthentications/busy/status';

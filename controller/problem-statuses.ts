@@ -1,0 +1,37 @@
+// Statuses of objects that could not be read at all: an API server whose definitions are older or newer than this
+// controller accepts what the controller does not. Such an object is not accepted, whatever its last good version says.
+
+import type { ObjectReference } from './resources/resources.ts';
+import { formatReference } from './resources/resources.ts';
+import type { Problem } from './source/problem.ts';
+import type { ObjectStatus } from './translate/statuses.ts';
+
+/** `statuses` with those of broken objects put in place; `generationOf` is the object's own, which was not read. */
+export function withProblems(
+  statuses: readonly ObjectStatus[],
+  problems: readonly Problem[],
+  generationOf: (reference: ObjectReference) => number | undefined,
+): readonly ObjectStatus[] {
+  const broken = new Map<string, ObjectStatus>();
+  const byObject = Map.groupBy(
+    problems.filter(({ object }) => object !== undefined),
+    ({ object }) => formatReference(object as ObjectReference),
+  );
+  for (const [key, list] of byObject) {
+    if (!list.some(({ severity }) => severity === 'error')) continue;
+    const { kind, namespace, name } = list[0]?.object as ObjectReference;
+    const reference = { kind, namespace, name };
+    const generation = generationOf(reference);
+    const faults = list.map(({ field, message }) => ({
+      message: field === undefined || field === '' ? message : `${field}: ${message}`,
+    }));
+    const message = faults.map((fault) => fault.message).join('; ');
+    broken.set(key, {
+      ...reference,
+      ...(generation === undefined ? {} : { generation }),
+      conditions: [{ type: 'Accepted', status: 'False', reason: 'Invalid', message, faults }],
+    });
+  }
+  if (broken.size === 0) return statuses;
+  return [...statuses.filter((status) => !broken.has(formatReference(status))), ...broken.values()];
+}
