@@ -1,43 +1,32 @@
-// Takes pinned capture away. Refuses what is no instance of Weft, and an instance whose ztunnel runs: that one would go
-// on believing that its pods are protected.
+// Ends capture that was left in the kernel, with a warning. Leaves an instance alone whose ztunnel runs: that one would
+// go on believing that its pods are protected.
 
-import { readdirSync } from 'node:fs';
-import { Redirect } from '../bpf/redirect.ts';
 import { pinDirectoryOf, type ZtunnelConfig } from '../ztunnel/config.ts';
+import { assertLeftCapture, endLeftCapture } from '../ztunnel/left-capture.ts';
 import { askAdmin } from './admin-client.ts';
 import { CliError } from './cli-error.ts';
 import type { CliOutput } from './run-cli.ts';
 
-/** @throws CliError failed with the reason; nothing has changed then */
+/** @throws CliError failed with the reason */
 export async function endCapture(
   { directory, admin }: { readonly directory: string; readonly admin: string },
   output: CliOutput,
 ): Promise<void> {
-  assertInstance(directory);
+  orFail(() => assertLeftCapture(directory));
   await assertNotRunning(directory, admin);
   output.err(
     `warning: pods captured by "${directory}" are let through UNPROTECTED from now on: plain TCP, no policy\n`,
   );
-  try {
-    Redirect.removeInstance(directory);
-  } catch (error) {
-    throw new CliError('failed', `Could not end capture: ${(error as Error).message}`, { cause: error });
-  }
+  orFail(() => endLeftCapture(directory));
   output.err('Capture has ended. Start the ztunnel to protect the pods again\n');
 }
 
-function assertInstance(directory: string): void {
-  let versions: readonly string[];
+function orFail(work: () => void): void {
   try {
-    versions = readdirSync(directory);
+    work();
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT' ? 'nothing is pinned there, so nothing is captured' : `${code}; are you root?`;
-    throw new CliError('failed', `Could not look into "${directory}": ${why}`, { cause: error });
+    throw new CliError('failed', (error as Error).message, { cause: error });
   }
-  if (!versions.every((name) => /^v\d+$/.test(name)))
-    throw new CliError('failed', `"${directory}" holds something else than the capture of one ztunnel`);
 }
 
 /** As far as this network namespace can tell. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Redirect } from '../bpf/redirect.ts';
-import { runCli } from './run-cli.ts';
+import { Redirect } from '../../bpf/redirect.ts';
+import { runCli } from '../../cli/run-cli.ts';
 
 const isRoot = process.getuid?.() === 0;
 const pins = `/sys/fs/bpf/weft-uncapture-${process.pid}`;
