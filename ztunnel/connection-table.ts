@@ -1,6 +1,7 @@
 // Every connection a worker carries, from before it is authorised to its end. A policy change asks all inbound ones
 // again and cuts those that lost permission: a connection is registered before it is authorised, so none is missed.
 
+import { formatHostPort } from '../mesh/model/ip-address.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo } from './connection-info.ts';
 
@@ -70,8 +71,8 @@ export class ConnectionTable {
       list.push({
         pod: `${pod.pod.namespace}/${pod.pod.name}`,
         direction: info.direction,
-        src: `${info.sourceAddress}:${info.sourcePort}`,
-        dst: info.hboneAuthority ?? `${info.destinationAddress}:${info.destinationPort}`,
+        src: formatHostPort(info.sourceAddress, info.sourcePort),
+        dst: info.hboneAuthority ?? formatHostPort(info.destinationAddress, info.destinationPort),
         protocol: info.mutualTls ? 'HBONE' : 'TCP',
         ageMs: now - info.startedAt,
         ...progress(),

@@ -230,11 +230,14 @@ describe('DnsProxy', () => {
     const packet = frameDns(makeQuery('many.example.com'));
     socket.write(Buffer.concat(Array.from({ length: count }, () => packet)));
     let last = -1;
-    await vi.waitFor(() => {
-      const stalled = made > 0 && made === last;
-      last = made;
-      expect(stalled).toBe(true);
-    });
+    await vi.waitFor(
+      () => {
+        const stalled = made > 0 && made === last;
+        last = made;
+        expect(stalled).toBe(true);
+      },
+      { timeout: 20_000, interval: 200 },
+    );
     expect(made).toBeLessThan(count);
     let replies = 0;
     const all = new Promise<void>((resolve) => {

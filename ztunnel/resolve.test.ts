@@ -53,6 +53,11 @@ describe('resolve()', () => {
     });
   });
 
+  it('does not let traffic past weighted waypoints either', () => {
+    const weighted = { ...service, weightedWaypoints: [{ destination: waypoint, weight: 1 }] };
+    expect(to('10.96.0.1', 80, snapshot({ services: [weighted] })).kind).toBe('refused');
+  });
+
   it('does not let traffic past a waypoint that it can not reach', () => {
     const state = snapshot({
       services: [{ ...service, waypoint }],

@@ -25,7 +25,7 @@ export function resolve(snapshot: Snapshot, source: Workload, destination: Desti
   if (isLoopback(address)) return refused(`loopback destination ${address} was captured`);
   const service = snapshot.serviceForAddress(source.network, address, source.namespace);
   if (service !== undefined) {
-    if (service.waypoint !== undefined)
+    if (service.waypoint !== undefined || service.weightedWaypoints.length > 0)
       return refused(`service ${service.hostname} requires a waypoint, which this version does not run`);
     if (service.loadBalancing.mode === 'passthrough') return { kind: 'passthrough' };
     return { kind: 'service', service, port };

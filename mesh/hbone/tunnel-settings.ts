@@ -25,4 +25,3 @@ export interface LivenessOptions {
   /** A tunnel without streams is released after this time, ms. */
   readonly unusedReleaseMs: number;
 }
-
