@@ -61,6 +61,13 @@ describe.skipIf(!isRoot)('a rotation of the root (needs root)', () => {
         metadata: { name: 'demo', labels: { 'weft.dev/mode': 'ambient' } },
       },
       {
+        // A line for each connection would make the logs that are waited on long.
+        apiVersion: 'weft.dev/v1alpha1',
+        kind: 'MeshConfig',
+        metadata: { name: 'default' },
+        spec: { accessLog: 'FAILURES' },
+      },
+      {
         apiVersion: 'weft.dev/v1alpha1',
         kind: 'PeerAuthentication',
         metadata: { name: 'default', namespace: 'demo' },
