@@ -13,14 +13,16 @@ export function withProblems(
   generationOf: (reference: ObjectReference) => number | undefined,
 ): readonly ObjectStatus[] {
   const broken = new Map<string, ObjectStatus>();
-  const byObject = Map.groupBy(
-    problems.filter(({ object }) => object !== undefined),
-    ({ object }) => formatReference(object as ObjectReference),
-  );
-  for (const [key, list] of byObject) {
+  const byObject = new Map<string, { reference: ObjectReference; list: Problem[] }>();
+  for (const problem of problems) {
+    if (problem.object === undefined) continue;
+    const key = formatReference(problem.object);
+    const entry = byObject.get(key);
+    if (entry === undefined) byObject.set(key, { reference: problem.object, list: [problem] });
+    else entry.list.push(problem);
+  }
+  for (const [key, { reference, list }] of byObject) {
     if (!list.some(({ severity }) => severity === 'error')) continue;
-    const { kind, namespace, name } = list[0]?.object as ObjectReference;
-    const reference = { kind, namespace, name };
     const generation = generationOf(reference);
     const faults = list.map(({ field, message }) => ({
       message: field === undefined || field === '' ? message : `${field}: ${message}`,

@@ -75,6 +75,8 @@ export class KindWatch {
   /** Where to go on; undefined: list first. */
   #resourceVersion: string | undefined;
   #state: WatchState = { synced: false };
+  /** Cuts the list or watch under way short. */
+  #current = new AbortController();
   #running: Promise<void> | undefined;
 
   constructor(options: KindWatchOptions, receiver: KindWatchReceiver) {
@@ -91,6 +93,12 @@ export class KindWatch {
 
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  /** Starts again with a new list, for a kind whose definition changed: a watch that runs shows it the old way. */
+  relist(): void {
+    this.#resourceVersion = undefined;
+    this.#current.abort();
   }
 
   /** No call of the receiver afterwards. Idempotent. */
@@ -116,12 +124,15 @@ export class KindWatch {
 
   /** List if needed, then one watch. Undefined if it ended as it should. */
   async #step(): Promise<KubeError | undefined> {
+    const current = new AbortController();
+    this.#current = current;
+    const signal = AbortSignal.any([this.#closing.signal, current.signal]);
     try {
-      this.#resourceVersion ??= await this.#list();
-      await this.#watch(this.#resourceVersion);
+      this.#resourceVersion ??= await this.#list(signal);
+      await this.#watch(this.#resourceVersion, signal);
       return undefined;
     } catch (error) {
-      if (this.#closed) return undefined;
+      if (this.#closed || current.signal.aborted) return undefined;
       const failure =
         error instanceof KubeError
           ? error
@@ -151,13 +162,13 @@ export class KindWatch {
     if (!same) this.#receiver.onState(state);
   }
 
-  async #list(): Promise<string> {
+  async #list(signal: AbortSignal): Promise<string> {
     const list = this.#receiver.beginList();
     let token = '';
     for (;;) {
-      const page = parseList(await this.#page(token));
+      const page = parseList(await this.#page(token, signal));
       for (const object of page.items) list.add(object);
-      if (this.#closed) throw new KubeError('STALLED', 'Closed');
+      signal.throwIfAborted();
       if (page.next === '') {
         list.commit();
         this.#report({ synced: true });
@@ -167,19 +178,19 @@ export class KindWatch {
     }
   }
 
-  async #page(token: string): Promise<unknown> {
+  async #page(token: string, signal: AbortSignal): Promise<unknown> {
     const { client, path, metadataOnly = false, pageSize = 500 } = this.#options;
     const query = new URLSearchParams({ limit: String(pageSize), ...this.#selector() });
     if (token !== '') query.set('continue', token);
     return await client.request({
       path: `${path}?${query}`,
       accept: metadataOnly ? metadataType('PartialObjectMetadataList') : 'application/json',
-      signal: this.#closing.signal,
+      signal,
       timeoutMs: 60_000,
     });
   }
 
-  async #watch(resourceVersion: string): Promise<void> {
+  async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
     const { client, path, metadataOnly = false, stallMs = 150_000 } = this.#options;
     const timeoutSeconds = Math.round(watchSeconds * (1 + this.#random()));
     const query = new URLSearchParams({
@@ -192,15 +203,16 @@ export class KindWatch {
     await client.watch({
       path: `${path}?${query}`,
       accept: metadataOnly ? metadataType('PartialObjectMetadata') : 'application/json',
-      signal: this.#closing.signal,
+      signal,
       stallMs,
       onOpen: () => this.#report({ synced: true }),
-      onEvent: (event) => this.#onEvent(event),
+      onEvent: (event) => {
+        if (!signal.aborted) this.#onEvent(event);
+      },
     });
   }
 
   #onEvent(event: unknown): void {
-    if (this.#closed) return;
     const { type, object } = parseEvent(event);
     if (type === 'ERROR') throw eventError(object);
     const version = object.metadata.resourceVersion;

@@ -59,6 +59,8 @@ const maxDelayMs = 250;
 /** A definition is served some moments after it was established. */
 const rediscoverMs = [200, 1_000, 4_000, 15_000];
 const settleMs = 50;
+/** A watch that was open when a definition changed goes on in the old schema; a new one has the new schema after this. */
+const redefinedMs = 2_000;
 /** In case no watch of definitions is granted. */
 const discoverEveryMs = 60_000;
 /** Shorter failures are part of an API server's life. */
@@ -88,7 +90,8 @@ export class ClusterSource implements ResourceSource {
   #wake = new AbortController();
   #debounce: Timer | undefined;
   #dirtySince: number | undefined;
-  readonly #problemTimers = new Set<Timer>();
+  readonly #timers = new Set<Timer>();
+  readonly #definitionGenerations = new Map<string, number>();
   #unreachable = false;
 
   constructor(options: ClusterSourceOptions, handler: ClusterHandler) {
@@ -98,9 +101,12 @@ export class ClusterSource implements ResourceSource {
     this.#definitions = new KindWatch(
       { client, clock, path: definitionsPath, metadataOnly: true, ...watch },
       {
-        beginList: () => ({ add: () => {}, commit: () => this.#rediscover() }),
-        onChanged: ({ metadata }) => this.#onDefinition(metadata.name),
-        onDeleted: ({ metadata }) => this.#onDefinition(metadata.name),
+        beginList: () => ({
+          add: ({ metadata }) => this.#onDefinition(metadata),
+          commit: () => this.#rediscover(),
+        }),
+        onChanged: ({ metadata }) => this.#onDefinition(metadata),
+        onDeleted: ({ metadata }) => this.#onDefinition({ name: metadata.name }),
         onNotServed: () => {},
         onState: ({ failure }) => this.#onDefinitionsState(failure),
       },
@@ -121,7 +127,7 @@ export class ClusterSource implements ResourceSource {
     this.#closing.abort();
     this.#synced.resolve();
     this.#debounce?.cancel();
-    for (const timer of this.#problemTimers) timer.cancel();
+    for (const timer of this.#timers) timer.cancel();
     const watches = [...this.#watched.values()].map(({ watch }) => watch.close());
     await Promise.all([this.#definitions.close(), ...watches, ...this.#ending, this.#discovering]);
   }
@@ -160,8 +166,24 @@ export class ClusterSource implements ResourceSource {
 
   // --- what is served ---
 
-  #onDefinition(name: string): void {
-    if (wantedKinds.some(({ group }) => group !== '' && name.endsWith(`.${group}`))) this.#rediscover();
+  #onDefinition({ name, generation }: { readonly name: string; readonly generation?: number }): void {
+    if (!wantedKinds.some(({ group }) => group !== '' && name.endsWith(`.${group}`))) return;
+    this.#rediscover();
+    const before = this.#definitionGenerations.get(name);
+    if (generation === undefined) this.#definitionGenerations.delete(name);
+    else this.#definitionGenerations.set(name, generation);
+    if (before === undefined || generation === undefined || before === generation) return;
+    const timer = this.#options.clock.after(
+      redefinedMs,
+      () => {
+        this.#timers.delete(timer);
+        for (const { served, watch } of this.#watched.values()) {
+          if (name === `${served.resource}.${groupOf(served.apiVersion)}`) watch.relist();
+        }
+      },
+      { unref: true },
+    );
+    this.#timers.add(timer);
   }
 
   #onDefinitionsState(failure: KubeError | undefined): void {
@@ -289,12 +311,12 @@ export class ClusterSource implements ResourceSource {
     const timer = clock.after(
       problemAfterMs,
       () => {
-        this.#problemTimers.delete(timer);
+        this.#timers.delete(timer);
         this.#schedule();
       },
       { unref: true },
     );
-    this.#problemTimers.add(timer);
+    this.#timers.add(timer);
   }
 
   /** One line for an outage, not one a kind. */
