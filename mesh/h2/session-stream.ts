@@ -12,6 +12,7 @@ export interface StreamPort {
   sendHeaders(stream: SessionStream, headers: readonly Header[], endStream: boolean): void;
   endData(stream: SessionStream): void;
   consume(stream: SessionStream, bytes: number): void;
+  grow(stream: SessionStream, bytes: number): void;
   reset(stream: SessionStream, code: number): void;
 }
 
@@ -93,6 +94,10 @@ export class SessionStream implements H2Stream {
 
   consume(bytes: number): void {
     this.#port.consume(this, bytes);
+  }
+
+  grow(bytes: number): void {
+    this.#port.grow(this, bytes);
   }
 
   reset(code: number): void {

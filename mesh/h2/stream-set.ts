@@ -203,6 +203,12 @@ export class StreamSet implements StreamPort {
     stream.pendingCredit = 0;
   }
 
+  grow(stream: SessionStream, bytes: number): void {
+    if (stream.gone || stream.remote === ENDED) return;
+    this.#writer.windowUpdate(stream.id, bytes);
+    stream.receiveWindow += bytes;
+  }
+
   /** Our SETTINGS hold from now on: windows that were opened wider for the time before shrink. */
   settingsAcknowledged(): void {
     if (this.#settingsAcknowledged) return;

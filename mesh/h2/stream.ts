@@ -51,6 +51,8 @@ export interface H2Stream {
    * connection's credit returned on receipt, so the most a connection can hold is its streams times their window.
    */
   consume(bytes: number): void;
+  /** Widens the stream's receive window by `bytes` (1 or more) for good; the sum may not pass 2^31-1 (RFC 9113 section 6.9.1). */
+  grow(bytes: number): void;
   /** Ends both directions at once with RST_STREAM; no further callback. `code` as in `ErrorCode`. */
   reset(code: number): void;
 }

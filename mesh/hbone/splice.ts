@@ -10,6 +10,7 @@ import { BROKEN, ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from 
 import { Slab } from '../io/slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from '../io/tcp-stream.ts';
 import type { Timer } from '../runtime/clock.ts';
+import { tunnelSettings } from './tunnel-settings.ts';
 
 export type SpliceEnd =
   | 'finished' // both directions ended in order
@@ -33,6 +34,9 @@ export interface SpliceOptions {
 const headRoom = 9;
 const chunkBytes = 256 * 1024;
 const roundsPerTurn = 4;
+/** The window starts with one step (tunnelSettings) and grows to four: Istio's 4 MiB. */
+const windowStep = tunnelSettings.initialWindowSize;
+const maxGrowth = 4 * windowStep;
 const chunk = new Slab(headRoom + chunkBytes);
 
 export class TunnelSplice implements IoHandler, StreamHandler {
@@ -51,6 +55,8 @@ export class TunnelSplice implements IoHandler, StreamHandler {
   #thorough = false;
   /** Nothing is read now, so that no read would find a reset. */
   #stalled = false;
+  /** Bytes to the application after which its window grows again, if it kept up so far. */
+  #growAt = windowStep;
   #appEnded = false;
   #tunnelEnded = false;
   #finSent = false;
@@ -103,6 +109,7 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     }
     if (taken < length && !this.#queue.push(slab, offset + taken, length - taken)) return this.#overload();
     if (taken > 0) this.#stream.consume(taken);
+    if (taken === length && this.toApp >= this.#growAt) this.#growWindow();
   }
 
   onEnd(): void {
@@ -124,6 +131,17 @@ export class TunnelSplice implements IoHandler, StreamHandler {
     this.#stream.reset(code);
     this.#session.flush();
     this.#end('closed', 'reset');
+  }
+
+  // An application that takes what comes may have more under way: on a busy machine the way there and back takes
+  // milliseconds, and a window of one step would bound the rate. A slow one never gets more than it started with.
+  #growWindow(): void {
+    if (this.#growAt === maxGrowth) {
+      this.#growAt = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.#growAt += windowStep;
+    this.#stream.grow(windowStep);
   }
 
   #pump(): void {

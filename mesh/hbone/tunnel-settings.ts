@@ -5,8 +5,8 @@ export const maxStreamsPerTunnel = 100;
 
 export const tunnelSettings = {
   /**
-   * Per stream, bytes. What a slow reader may have in flight towards it, so also what it may hold in memory; Istio
-   * has 4 MiB. The connection's credit is given back on receipt, so that a slow stream never stalls its tunnel.
+   * Per stream, bytes, at first: what a slow reader may have in flight towards it, so also what it may hold in memory. It
+   * grows to Istio's 4 MiB for a reader that keeps up (splice.ts). The connection's credit is given back on receipt, so that a slow stream never stalls its tunnel.
    */
   initialWindowSize: 1024 * 1024,
   maxFrameSize: 1024 * 1024,
