@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import { createLogger } from '../../mesh/runtime/logger.ts';
 import { KubeError } from '../kubernetes/kube-error.ts';
+import { formatJoinToken, randomJoinToken } from './join-token.ts';
 import { firstOf, TokenReviewer } from './token-review.ts';
 
 const logger = createLogger({ component: 'test', level: 'silent' });
@@ -84,7 +85,7 @@ describe('TokenReviewer', () => {
 
   it.each([
     ['nothing', undefined, 'token-missing'],
-    ['a join token', 'Bearer weft.token', 'token-malformed'],
+    ['what has no three parts', 'Bearer weft.token', 'token-malformed'],
     ['claims that are no JSON', 'Bearer a.b.c', 'token-malformed'],
     ['another audience', jwt({ aud: 'kubernetes', exp: 4_000_000_000 }), 'token-wrong'],
     ['more than a token can have', `Bearer a.${'b'.repeat(20_000)}.c`, 'token-malformed'],
@@ -121,7 +122,9 @@ describe('firstOf()', () => {
       authenticate: () => Promise.resolve({ ok: true as const, caller: { node: name, tokenId: name } }),
     });
     const both = firstOf(named('join'), named('review'));
-    expect(await both.authenticate('Bearer weft_abc')).toMatchObject({ caller: { node: 'join' } });
+    const joinToken = `Bearer ${formatJoinToken(randomJoinToken())}`;
+    expect(await both.authenticate(joinToken)).toMatchObject({ caller: { node: 'join' } });
+    expect(await both.authenticate('Bearer nonsense')).toMatchObject({ caller: { node: 'join' } });
     expect(await both.authenticate(undefined)).toMatchObject({ caller: { node: 'join' } });
     expect(await both.authenticate(jwt({}))).toMatchObject({ caller: { node: 'review' } });
   });

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import type { Clock } from '../../mesh/runtime/clock.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
 import type { KubeClient } from '../kubernetes/kube-client.ts';
+import { parseJoinToken } from './join-token.ts';
 import type { Authentication, AuthenticationFailureCode, Authenticator } from './join-tokens.ts';
 
 export interface TokenReviewOptions {
@@ -168,11 +169,12 @@ export class TokenReviewer implements Authenticator {
   }
 }
 
-/** Asks the second only about what is no token of the first's form. */
+/** Join tokens and ServiceAccount tokens (JWT) both have three parts; whatever is neither, join tokens refuse. */
 export function firstOf(joinTokens: Authenticator, reviewer: Authenticator): Authenticator {
   return {
     authenticate: async (authorization) => {
-      const isJwt = /^bearer +[\w-]+\.[\w-]+\.[\w-]+$/i.test(authorization ?? '');
+      const [, bearer = ''] = /^bearer +(\S+)$/i.exec(authorization ?? '') ?? [];
+      const isJwt = parseJoinToken(bearer) === undefined && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(bearer);
       return await (isJwt ? reviewer : joinTokens).authenticate(authorization);
     },
   };

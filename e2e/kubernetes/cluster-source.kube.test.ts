@@ -173,6 +173,10 @@ describe('ClusterSource', () => {
     await started;
     proxy.setSilent(true);
     const node = await addNode();
+    proxy.takeSeen();
+    const watchedAgain = () => proxy.takeSeen().some((path) => path.includes('/nodes?watch=1'));
+    await expect.poll(watchedAgain, { timeout: 20_000 }).toBe(true);
+    expect(recorder.resources.Node.has(node)).toBe(false);
     proxy.setSilent(false);
     await recorder.until('what the stalled watch did not tell', hasNode(node));
   });

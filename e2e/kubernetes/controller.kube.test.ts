@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Controller, type ControllerPorts, rootCertificatePath } from '../../controller/app.ts';
 import { parseControllerConfig } from '../../controller/config.ts';
+import { JoinTokens } from '../../controller/identity/join-tokens.ts';
 import { KubeClient } from '../../controller/kubernetes/kube-client.ts';
 import { formatSpiffeId } from '../../mesh/model/spiffe-id.ts';
 import { systemClock } from '../../mesh/runtime/clock.ts';
@@ -225,19 +226,17 @@ describe('statuses', () => {
     await expect
       .poll(
         () =>
-          writer
-            .put(later)
-            .then(
-              async () =>
-                (
-                  await writer.get<{ spec: object }>({
-                    apiVersion: own,
-                    kind: 'WorkloadEntry',
-                    name: 'newer',
-                    ...shop,
-                  })
-                ).spec,
-            ),
+          writer.put(later).then(
+            async () =>
+              (
+                await writer.get<{ spec: object }>({
+                  apiVersion: own,
+                  kind: 'WorkloadEntry',
+                  name: 'newer',
+                  ...shop,
+                })
+              ).spec,
+          ),
         { timeout: 20_000 },
       )
       .toHaveProperty('later');
@@ -341,6 +340,14 @@ describe('callers', () => {
     const replica = await start();
     const chain = await sign(replica, await token({}));
     expect(chain[0]).toContain('BEGIN CERTIFICATE');
+  });
+
+  it('may still bring a join token', async () => {
+    const replica = await start();
+    const { token: joinToken } = await new JoinTokens({ stateDir: replica.state, clock: systemClock }).create(
+      'node-1',
+    );
+    expect((await sign(replica, joinToken))[0]).toContain('BEGIN CERTIFICATE');
   });
 
   it.each([
