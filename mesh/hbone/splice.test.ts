@@ -9,7 +9,7 @@ import { BufferBudget } from '../io/byte-queue.ts';
 import { openDescriptors } from '../io/testing/leaks.ts';
 import { pump, pumpUntil } from '../io/testing/pump.ts';
 import { readAll, type Through, TunnelWorld, type WorldOptions } from './testing/tunnel-world.ts';
-import { tunnelSettings } from './tunnel-settings.ts';
+import { maxStreamWindow } from './tunnel-settings.ts';
 
 const megabyte = 1024 * 1024;
 const source = randomFillSync(Buffer.allocUnsafe(2 * megabyte));
@@ -146,8 +146,8 @@ describe('a connection through two nodes', () => {
     slow.app.write(Buffer.alloc(40 * megabyte));
     await still(() => slow.inbound.splice.fromApp);
     expect(slow.outbound.splice.buffered).toBeGreaterThan(0);
-    expect(slow.outbound.splice.buffered).toBeLessThanOrEqual(tunnelSettings.initialWindowSize);
-    expect(world.budget.used).toBeLessThan(tunnelSettings.initialWindowSize + 128 * 1024);
+    expect(slow.outbound.splice.buffered).toBeLessThanOrEqual(maxStreamWindow);
+    expect(world.budget.used).toBeLessThan(maxStreamWindow + 128 * 1024);
     const before = slow.inbound.splice.fromApp;
     const bytes = Buffer.concat([source, source, source, source]);
     const seen = readAll(fast.client);

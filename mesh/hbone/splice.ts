@@ -10,7 +10,7 @@ import { BROKEN, ENDED, type IoHandler, READABLE, type Reactor, WRITABLE } from 
 import { Slab } from '../io/slab.ts';
 import { FAILED, type TcpStream, WOULD_BLOCK } from '../io/tcp-stream.ts';
 import type { Timer } from '../runtime/clock.ts';
-import { tunnelSettings } from './tunnel-settings.ts';
+import { maxStreamWindow, tunnelSettings } from './tunnel-settings.ts';
 
 export type SpliceEnd =
   | 'finished' // both directions ended in order
@@ -34,9 +34,8 @@ export interface SpliceOptions {
 const headRoom = 9;
 const chunkBytes = 256 * 1024;
 const roundsPerTurn = 4;
-/** The window starts with one step (tunnelSettings) and grows to four: Istio's 4 MiB. */
+/** The window grows by as much as it starts with. */
 const windowStep = tunnelSettings.initialWindowSize;
-const maxGrowth = 4 * windowStep;
 const chunk = new Slab(headRoom + chunkBytes);
 
 export class TunnelSplice implements IoHandler, StreamHandler {
@@ -136,7 +135,7 @@ export class TunnelSplice implements IoHandler, StreamHandler {
   // An application that takes what comes may have more under way: on a busy machine the way there and back takes
   // milliseconds, and a window of one step would bound the rate. A slow one never gets more than it started with.
   #growWindow(): void {
-    if (this.#growAt === maxGrowth) {
+    if (this.#growAt === maxStreamWindow) {
       this.#growAt = Number.POSITIVE_INFINITY;
       return;
     }

@@ -14,6 +14,9 @@ export const tunnelSettings = {
   maxHeaderListSize: 16 * 1024,
 } as const;
 
+/** What the window of a stream grows to for a reader that keeps up, bytes. */
+export const maxStreamWindow = 4 * tunnelSettings.initialWindowSize;
+
 /** Bytes of the whole connection, as Istio's. */
 export const tunnelConnectionWindow = 16 * 1024 * 1024;
 
