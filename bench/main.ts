@@ -57,6 +57,10 @@ function clean(): void {
   LabState.open(labName).remove();
 }
 
+if (process.argv[2] === 'controller') {
+  const { runControllerBench } = await import('./controller/main.ts');
+  process.exit(await runControllerBench(process.argv.slice(3)));
+}
 const options = readOptions();
 for (const [signal, status] of [
   ['SIGINT', 130],

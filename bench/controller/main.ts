@@ -1,0 +1,31 @@
+// `npm run bench -- controller`: measures the controller, prints figures against their targets. Exit status 1 when it
+// could not be measured, 64 for wrong arguments; a missed target is a figure, not a failure.
+
+import { type ControllerBenchOptions, controllerUsage, parseControllerBenchOptions } from './options.ts';
+
+const print = (line: string): void => console.log(line);
+
+/** Resolves with the exit status. */
+export async function runControllerBench(argv: readonly string[]): Promise<number> {
+  let options: ControllerBenchOptions;
+  try {
+    options = parseControllerBenchOptions(argv);
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${controllerUsage}`);
+    return 64;
+  }
+  if (options.help) {
+    print(controllerUsage);
+    return 0;
+  }
+  if (options.simulate) {
+    const { simulate } = await import('./simulation.ts');
+    simulate(print);
+    return 0;
+  }
+  const { measureController } = await import('./measure.ts');
+  await measureController(options, print);
+  return 0;
+}
+
+if (import.meta.main) process.exitCode = await runControllerBench(process.argv.slice(2));
