@@ -69,7 +69,8 @@ export class Controller {
     this.#config = config;
     this.#clock = clock;
     this.#logger = logger('controller');
-    this.#store = new ResourceStore({ clock });
+    // Sources debounce changes already; a second wait here would only add to the first.
+    this.#store = new ResourceStore({ clock, quietMs: 0 });
     this.#publisher = new ModelPublisher({ store: this.#store });
     this.#pods = new ModelPodsOnNode({ clock });
     this.#tokens = new JoinTokens({ stateDir: config.stateDir, clock });

@@ -37,6 +37,8 @@ export class KindObjects {
   readonly #keepStatus: boolean;
   #held = new Map<ObjectKey, Held>();
   #sorted: ReadonlyMap<ObjectKey, TypedObject['object']> | undefined;
+  /** Changes since `#sorted` was made; of no meaning while that is undefined. */
+  readonly #replaced = new Map<ObjectKey, TypedObject['object']>();
 
   constructor(kind: ResourceKind, { keepStatus }: KindObjectsOptions) {
     this.#kind = kind;
@@ -49,6 +51,14 @@ export class KindObjects {
       const usable: [ObjectKey, TypedObject['object']][] = [];
       for (const [key, { object }] of this.#held) if (object !== undefined) usable.push([key, object]);
       this.#sorted = new Map(usable.sort(([a], [b]) => (a < b ? -1 : 1)));
+      this.#replaced.clear();
+    }
+    if (this.#replaced.size > 0) {
+      // A copy: who read the last one keeps it as it was.
+      const next = new Map(this.#sorted);
+      for (const [key, object] of this.#replaced) next.set(key, object);
+      this.#sorted = next;
+      this.#replaced.clear();
     }
     return this.#sorted;
   }
@@ -79,8 +89,14 @@ export class KindObjects {
       this.#held.set(key, { ...held, object: before.object });
       return false;
     }
-    this.#sorted = undefined;
+    this.#onPut(key, before?.object, held.object);
     return true;
+  }
+
+  /** One object in the place of another leaves the order as it is: most changes need no sorting. */
+  #onPut(key: ObjectKey, before: Held['object'], after: Held['object']): void {
+    if (before === undefined || after === undefined) this.#sorted = undefined;
+    else this.#replaced.set(key, after);
   }
 
   delete(raw: RawObject): void {

@@ -48,18 +48,38 @@ export function translatePods(context: PodsContext): TranslatedPods {
   return { drafts, nodePods };
 }
 
+type SettledDraft = Pick<WorkloadDraft, 'base' | 'namedPorts'>;
+
+/** What was made of each pod last, and all that it was made from besides the pod itself. Only saves work. */
+const settled = new WeakMap<Pod, { readonly from: readonly unknown[]; readonly draft: SettledDraft }>();
+
 function makeDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress[]): WorkloadDraft {
+  const { metadata, spec } = pod;
+  const { resources, clusterId, trustDomain } = context;
+  const surroundings = [resources.Namespace.get(metadata.namespace), resources.Node.get(spec.nodeName)];
+  const from = [clusterId, trustDomain, ...surroundings, ...addresses];
+  const last = settled.get(pod);
+  const same = last?.from.length === from.length && last.from.every((value, i) => value === from[i]);
+  const draft = same ? last.draft : settleDraft(context, pod, addresses);
+  if (!same) settled.set(pod, { from, draft });
+  return {
+    ...draft,
+    metadata,
+    labels: metadata.labels,
+    portNames: 'target',
+    services: new Map(),
+    policies: new Set(),
+  };
+}
+
+/** Depends on nothing but the pod and what makeDraft() compares. */
+function settleDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress[]): SettledDraft {
   const { metadata, spec } = pod;
   const { namespace, name, labels } = metadata;
   // Pods on the host's network share its addresses and cannot be told apart there, so they are never captured.
   const hbone = !spec.hostNetwork && isEnrolled(labels, namespaceLabels(context, namespace));
   return {
-    metadata,
-    labels,
     namedPorts: containerPorts(pod),
-    portNames: 'target',
-    services: new Map(),
-    policies: new Set(),
     base: {
       uid: `${context.clusterId}//Pod/${namespace}/${name}` as WorkloadUid,
       name,

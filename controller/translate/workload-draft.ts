@@ -1,6 +1,7 @@
 // A workload while it is put together: who it is is settled at once, which services and policies it belongs to is
 // added by later steps. Only translate's own steps see drafts; finishWorkload() makes the model's value.
 
+import { modelEqual } from '../../mesh/model/diff.ts';
 import type { PortMapping, PolicyKey, Workload } from '../../mesh/model/workload.ts';
 import type { ServiceKey } from '../../mesh/model/service.ts';
 import type { ObjectMeta } from '../resources/object-meta.ts';
@@ -19,10 +20,22 @@ export interface WorkloadDraft {
   readonly policies: Set<PolicyKey>;
 }
 
+/** The last workload made of each base. Only saves work: what comes out depends on the draft alone. */
+const finished = new WeakMap<WorkloadDraft['base'], Workload>();
+
+/** Of an equal draft with the same base the same value comes out, so that a comparison of models ends at once. */
 export function finishWorkload(draft: WorkloadDraft): Workload {
-  return {
-    ...draft.base,
-    services: new Map([...draft.services].sort(([a], [b]) => compareText(a, b))),
-    authorizationPolicies: [...draft.policies].sort(),
-  };
+  const services = new Map([...draft.services].sort(([a], [b]) => compareText(a, b)));
+  const authorizationPolicies = [...draft.policies].sort();
+  const last = finished.get(draft.base);
+  if (
+    last !== undefined &&
+    modelEqual(last.services, services) &&
+    modelEqual(last.authorizationPolicies, authorizationPolicies)
+  ) {
+    return last;
+  }
+  const workload: Workload = { ...draft.base, services, authorizationPolicies };
+  finished.set(draft.base, workload);
+  return workload;
 }
