@@ -41,6 +41,7 @@ const commands = [
   'uncapture',
   'ca status',
   'ca rotate',
+  'install',
 ];
 
 describe('runCli()', () => {

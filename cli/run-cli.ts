@@ -7,6 +7,7 @@ import { addCaRotate } from './commands/ca-rotate.ts';
 import { addCaStatus } from './commands/ca-status.ts';
 import { addConfigDump } from './commands/config-dump.ts';
 import { addController } from './commands/controller.ts';
+import { addInstall } from './commands/install.ts';
 import { addStatus } from './commands/status.ts';
 import { addTokenCreate } from './commands/token-create.ts';
 import { addTokenList } from './commands/token-list.ts';
@@ -66,6 +67,7 @@ Examples:
   addUp(program, context);
   addController(program, context);
   addZtunnel(program, context);
+  addInstall(program, context);
   addValidate(program, context);
   addStatus(program, context);
   addUncapture(program, context);
