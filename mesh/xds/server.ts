@@ -4,6 +4,7 @@
 import { Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { Logger } from '../runtime/logger.ts';
 import { type Authenticate, type Caller, callMetadata } from './caller.ts';
+import { encodeResponse } from './encode-response.ts';
 import {
   AggregatedDiscoveryService,
   type DeltaDiscoveryRequest,
@@ -43,9 +44,14 @@ export class XdsServer {
 
   /** Adds the service; before the server binds. */
   register(server: GrpcServer): void {
-    server.addService(grpcService(AggregatedDiscoveryService), {
-      deltaAggregatedResources: (call: Call) => void this.#accept(call),
-    });
+    const { deltaAggregatedResources: delta, ...others } = grpcService(AggregatedDiscoveryService);
+    const responseSerialize = encodeResponse;
+    server.addService(
+      { ...others, deltaAggregatedResources: { ...delta, responseSerialize } },
+      {
+        deltaAggregatedResources: (call: Call) => void this.#accept(call),
+      },
+    );
   }
 
   get counters(): Readonly<XdsCounters> {

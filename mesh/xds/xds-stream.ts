@@ -5,6 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { Logger } from '../runtime/logger.ts';
 import type { Caller } from './caller.ts';
+import { responseResource } from './encode-response.ts';
 import {
   type DeltaDiscoveryRequest,
   type DeltaDiscoveryResponse,
@@ -192,12 +193,7 @@ export class XdsStream {
     const response = create(DeltaDiscoveryResponseSchema, {
       typeUrl,
       nonce: state.unacked,
-      resources: resources.map(({ name, resource }) => ({
-        name,
-        version: resource.version,
-        aliases: [...resource.aliases],
-        resource: resource.any,
-      })),
+      resources: resources.map(({ name, resource }) => responseResource(name, resource)),
       removedResources: [...removed],
     });
     transport.write(response, () => {
