@@ -8,7 +8,7 @@ import type { PortMapping, WorkloadUid } from '../../mesh/model/workload.ts';
 import type { EndpointSlice } from '../resources/core-kinds.ts';
 import { objectKey, type Resources } from '../resources/resources.ts';
 import type { ServiceDraft } from './service-draft.ts';
-import { isEmptySelector, type Labels, selects } from './selectors.ts';
+import { isEmptySelector, type Labels, selectedBy } from './selectors.ts';
 import { serviceHostname } from './services.ts';
 import type { StatusCollector } from './statuses.ts';
 import type { WorkloadDraft } from './workload-draft.ts';
@@ -33,8 +33,9 @@ export function joinSelectedWorkloads(
     const { namespace, name } = service.metadata;
     const selector = context.resources.Service.get(objectKey(namespace, name))?.spec.selector;
     if (isEmptySelector(selector)) continue;
+    const selected = selectedBy(selector as Labels);
     for (const workload of byNamespace.get(namespace) ?? []) {
-      if (selects(selector as Labels, workload.labels)) joinEndpoint(service, workload);
+      if (selected(workload.labels)) joinEndpoint(service, workload);
     }
   }
 }

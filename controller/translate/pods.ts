@@ -144,8 +144,7 @@ function claimAddresses(
   const key = `${metadata.namespace}/${metadata.name}`;
   const addresses: IpAddress[] = [];
   const written = writtenAddresses(context, pod);
-  for (const text of written) {
-    const address = parseIpAddress(text.trim());
+  for (const { text, address } of written) {
     if (address === undefined) {
       const message = `"${text}" is not an IP address`;
       context.statuses.reject('Pod', metadata, { reason: 'InvalidAddress', message });
@@ -165,12 +164,30 @@ function claimAddresses(
   return addresses;
 }
 
-function writtenAddresses(context: PodsContext, { metadata, status }: Pod): readonly string[] {
+interface WrittenAddress {
+  readonly text: string;
+  readonly address: IpAddress | undefined;
+}
+
+/** Addresses of the status by pod: parsed once, however often other objects change. */
+const ofStatus = new WeakMap<Pod, readonly WrittenAddress[]>();
+
+function writtenAddresses(context: PodsContext, pod: Pod): readonly WrittenAddress[] {
+  const { metadata, status } = pod;
   const annotation = context.standalone ? metadata.annotations[addressesAnnotation] : undefined;
-  if (annotation !== undefined) return annotation.split(',');
-  const addresses = (status?.podIPs ?? []).map(({ ip }) => ip);
-  if (addresses.length === 0 && status?.podIP) addresses.push(status.podIP);
+  if (annotation !== undefined) return annotation.split(',').map(parseWritten);
+  let addresses = ofStatus.get(pod);
+  if (addresses === undefined) {
+    const texts = (status?.podIPs ?? []).map(({ ip }) => ip);
+    if (texts.length === 0 && status?.podIP) texts.push(status.podIP);
+    addresses = texts.map(parseWritten);
+    ofStatus.set(pod, addresses);
+  }
   return addresses;
+}
+
+function parseWritten(text: string): WrittenAddress {
+  return { text, address: parseIpAddress(text.trim()) };
 }
 
 function makeNodePod(

@@ -23,9 +23,16 @@ function compareNames(a: ObjectMeta, b: ObjectMeta): number {
   return compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
 }
 
+const parsed = new WeakMap<ObjectMeta, number>();
+
 function creationMs(meta: ObjectMeta): number {
-  const ms = meta.creationTimestamp === '' ? 0 : Date.parse(meta.creationTimestamp);
-  return Number.isNaN(ms) ? 0 : ms;
+  if (meta.creationTimestamp === '') return 0;
+  let ms = parsed.get(meta);
+  if (ms === undefined) {
+    ms = Date.parse(meta.creationTimestamp) || 0;
+    parsed.set(meta, ms);
+  }
+  return ms;
 }
 
 export function compareText(a: string, b: string): number {
