@@ -63,6 +63,8 @@ export class PodManager {
   #entries = new Map<WorkloadUid, Entry>();
   /** Certificates that pods which left still use. */
   #lingering = new Set<Timer>();
+  /** The node whose pods the controller sends in place of this one's. */
+  #stranger: string | undefined;
   #unsubscribe: () => void;
   #netnsCheck: Timer;
 
@@ -80,8 +82,12 @@ export class PodManager {
   reconcile(snapshot: Snapshot): void {
     const wanted = new Map<WorkloadUid, NodePod>();
     const present = new Set<WorkloadUid>();
+    let stranger: string | undefined;
     for (const pod of snapshot.pods.values()) {
-      if (pod.node !== this.#options.node) continue;
+      if (pod.node !== this.#options.node) {
+        stranger ??= pod.node;
+        continue;
+      }
       present.add(pod.uid);
       if (pod.enrolled) wanted.set(pod.uid, pod);
     }
@@ -92,7 +98,20 @@ export class PodManager {
     }
     for (const pod of wanted.values()) if (!this.#entries.has(pod.uid)) this.#enter(pod);
     this.#endInherited(wanted);
+    this.#complainAbout(stranger);
     this.#settle();
+  }
+
+  /** A node is told of its own pods only: those of another one came for another one's token. */
+  #complainAbout(stranger: string | undefined): void {
+    if (stranger === this.#stranger) return;
+    this.#stranger = stranger;
+    if (stranger === undefined) return;
+    const { node, logger } = this.#options;
+    logger.error(
+      { node, tokenOf: stranger },
+      'The join token is of another node: no pod of this one can be captured',
+    );
   }
 
   states(): PodState[] {
@@ -234,7 +253,7 @@ export class PodManager {
   #settle(): void {
     const pending = [...this.#entries.values()].filter(({ state }) => state === 'pending').length;
     this.#options.metrics.podsPending(this.#entries.size - this.#captured());
-    if (pending === 0) this.#options.onSettled();
+    if (pending === 0 && this.#stranger === undefined) this.#options.onSettled();
   }
 
   #captured(): number {
