@@ -18,7 +18,7 @@ export function installSettingsOf(pairs: readonly string[], flags: FlagValues): 
     const [, key, value = ''] = /^([^=]*)=([^]*)$/.exec(pair) ?? [];
     const problem = key === undefined ? `--set takes key=value, got "${pair}"` : problemWith(key, values);
     if (problem !== undefined) problems.push(problem);
-    else if (key !== undefined) values.set(key, isList(key) ? [...(values.get(key) ?? []), value] : value);
+    else if (key !== undefined) values.set(key, isList(key) ? [values.get(key) ?? [], value].flat() : value);
   }
   const read = readSettings(installSettings, { flags: Object.fromEntries(values), environment: {} });
   if (!read.ok) problems.push(...read.problems.map((problem) => nameFlag(problem, flags)));
