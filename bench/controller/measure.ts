@@ -27,6 +27,8 @@ const fleets = 2;
 const singleChanges = 100;
 const singleEveryMs = 200;
 const settleMs = 3_000;
+/** Beyond this a change counts as lost. */
+const lateMs = 20_000;
 
 interface Rig {
   readonly api: StandInApi;
@@ -195,15 +197,22 @@ async function changesAt(rig: Rig, { name, count, everyMs, offset }: ChangePlan)
   ];
 }
 
-/** Throws if a node has missed a change. */
+/** Waits for the last node. Throws if a node has missed a change. */
 async function latenciesOf({ fleets: [, ...many], size }: Rig, stamps: readonly string[]): Promise<number[]> {
-  const reports = await Promise.all(many.map((fleet) => fleet.report()));
-  return stamps.map((stamp) => {
-    const seen = reports.flatMap(({ changes }) => changes[stamp] ?? []);
-    const nodes = seen.reduce((sum, change) => sum + change.nodes, 0);
-    if (nodes < size.nodes) throw new Error(`Only ${nodes} of ${size.nodes} nodes heard of a change in time`);
-    return (Math.max(...seen.map(({ lastUs }) => lastUs)) - Number(stamp.slice(1))) / 1000;
-  });
+  const deadline = performance.now() + lateMs;
+  for (;;) {
+    const reports = await Promise.all(many.map((fleet) => fleet.report()));
+    const seen = stamps.map((stamp) => reports.flatMap(({ changes }) => changes[stamp] ?? []));
+    const missing = seen.filter((of) => of.reduce((sum, { nodes }) => sum + nodes, 0) < size.nodes).length;
+    if (missing === 0) {
+      return seen.map((of, i) => {
+        const lastUs = Math.max(...of.map((change) => change.lastUs));
+        return (lastUs - Number(stamps[i]?.slice(1))) / 1000;
+      });
+    }
+    if (performance.now() > deadline) throw new Error(`Not every node heard of ${missing} changes in time`);
+    await sleep(500);
+  }
 }
 
 async function oneMoreNode(rig: Rig): Promise<Figure> {
