@@ -15,10 +15,6 @@ export function byPrecedence<T extends WithMetadata>(objects: Iterable<T>): T[] 
   return dated.map(({ object }) => object);
 }
 
-export function comparePrecedence(a: ObjectMeta, b: ObjectMeta): number {
-  return creationMs(a) - creationMs(b) || compareNames(a, b);
-}
-
 function compareNames(a: ObjectMeta, b: ObjectMeta): number {
   return compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
 }

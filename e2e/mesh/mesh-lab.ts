@@ -1,7 +1,7 @@
 // A whole mesh for one test file: a lab of two nodes, pods given in code, a controller reading a directory of manifests
 // that the test writes, and a ztunnel a node, all started as a user would. Knows nothing of what is tested.
 
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { eventually } from '../demo/eventually.ts';
@@ -235,11 +235,6 @@ export class MeshLab {
     }
     return path;
   }
-}
-
-/** The join token in a file made by `tunnelArguments`. */
-export function readToken(mesh: MeshLab, node: string): string {
-  return readFileSync(join(mesh.lab.directory, `${node}.token`), 'utf8').trim();
 }
 
 export function podObject({ name, namespace = 'shop', app, node, netns, host, v4, v6 }: MeshPod): object {
