@@ -39,6 +39,8 @@ export class ControllerProcess {
     const child = spawn(process.execPath, [...nodeFlags, main, ...flags], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
+    // Also when the benchmark is ended by a signal.
+    process.on('exit', () => child.kill('SIGKILL'));
     const late = setTimeout(() => child.kill('SIGKILL'), startTimeoutMs);
     const ended = once(child, 'exit').then(([status]) => {
       throw new Error(`The controller ended with status ${status} before it was ready, or took too long`);

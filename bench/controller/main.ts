@@ -23,6 +23,12 @@ export async function runControllerBench(argv: readonly string[]): Promise<numbe
     simulate(print);
     return 0;
   }
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.once(signal, () => process.exit(status));
+  }
   const { measureController } = await import('./measure.ts');
   await measureController(options, print);
   return 0;

@@ -1,6 +1,7 @@
 // The measurement with real clients, step by step: all nodes connect, single changes, a sustained rate, one more node,
 // nothing at all, and a restart. Each figure is one number with its target (issue B).
 
+import { rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { loadavg, tmpdir } from 'node:os';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -45,6 +46,7 @@ export async function measureController(
   say: (line: string) => void,
 ): Promise<readonly Figure[]> {
   const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const api = new StandInApi();
   const opened: Fleet[] = [];
   let rig: Rig | undefined;
