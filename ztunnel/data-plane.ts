@@ -132,10 +132,11 @@ export class DataPlane {
 
   removePod(uid: WorkloadUid, how: 'drain' | 'now'): void {
     const captured = this.#pods.get(uid);
-    if (captured === undefined) return;
     this.#pods.delete(uid);
-    if (how === 'now') this.#close(captured);
-    else this.#leave(captured);
+    if (captured !== undefined) this.#leave(captured);
+    if (how === 'drain') return;
+    // It may have left and come back before: what its earlier listeners took goes, too.
+    for (const pod of [...this.#leaving]) if (pod.pod.uid === uid) this.#close(pod);
   }
 
   /** To be called whenever a connection of `pod` has ended. */

@@ -148,6 +148,25 @@ describe.skipIf(skipKernelTests)(`pods that come and go${skipReason}`, () => {
     expect(failures).toEqual([]);
   });
 
+  it('a pod that is gone takes along what it carried before it left and came back', async () => {
+    const back = await rig.addPod('back', { node: 'node-2' });
+    await using _app = serve(back, port, echo);
+    await rig.release(back, 'drain');
+    await rig.capture(back);
+    // Its earlier listeners still serve tunnels for a while: a fresh one each time, so that some lead there.
+    const sockets = [];
+    for (let i = 0; i < 16; i++) {
+      await rig.renew(client.spiffeId);
+      const socket = connectFrom(client, back.ipv4, port);
+      expect(await roundTrip(socket)).toBe('ping');
+      sockets.push(socket);
+    }
+    const ends = sockets.map(ending);
+    await rig.release(back, 'now');
+    expect(new Set(await Promise.all(ends))).toEqual(new Set(['ECONNRESET']));
+    await rig.apply({ removed: { workloads: [back.workload.uid] } });
+  });
+
   it('nodes that end leave no descriptor, program, map or link', async () => {
     const held = heldObjects();
     expect(held.programs.length).toBeGreaterThan(10);
