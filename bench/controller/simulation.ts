@@ -146,9 +146,8 @@ function calledBy(n: number, { services }: MeshSize): string[] {
 }
 
 function validated(raw: RawObject): TypedObject {
-  const kind = resourceKinds.get(raw.kind as TypedObject['kind']);
-  const typed =
-    kind === undefined ? undefined : validateObject(kind, raw as unknown as Record<string, unknown>).typed;
+  const kind = resourceKinds.get(raw.kind);
+  const typed = kind === undefined ? undefined : validateObject(kind, raw).typed;
   if (typed === undefined)
     throw new Error(`Object "${raw.kind} ${raw.metadata.name}" of the benchmark is not valid`);
   return typed;
