@@ -9,8 +9,8 @@ import { CliError } from './cli-error.ts';
 export type ProgramName = 'controller' | 'ztunnel';
 
 /**
- * What node itself is told. A young generation that stays small keeps 10 MB less of what the start left behind; the
- * data path makes no garbage for each chunk, so it is not collected more often (docs/PERFORMANCE.md).
+ * What node itself is told. A young generation that stays small keeps about 7 MB less of what the start left behind
+ * (docs/PERFORMANCE.md); the data path makes no garbage for each chunk.
  */
 export const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
   controller: [],
