@@ -98,7 +98,14 @@ function readBack(store: ResourceStore): Model {
   }
   const [config] = [...store.entries(meshConfigType)];
   if (config === undefined) throw new Error('No MeshConfig was published');
-  return { workloads, services, policies, pods, meshConfig: good(decodeMeshConfig(config.any)) };
+  return {
+    ...emptyModel,
+    workloads,
+    services,
+    policies,
+    pods,
+    meshConfig: good(decodeMeshConfig(config.any)),
+  };
 }
 
 function good<T>(decoded: { ok: true; value: T } | { ok: false; reason: string }): T {

@@ -28,6 +28,9 @@ export interface MatchContext {
   readonly at: FieldPath;
 }
 
+/** The kinds that are lists of alternatives: all but `http`. */
+type MatchLists = Omit<Match, 'http'> & Readonly<Record<string, readonly unknown[]>>;
+
 export const emptyMatch: Match = {
   namespaces: [],
   notNamespaces: [],
@@ -48,7 +51,7 @@ type Parse<T> = (text: string) => T | string;
 /** Collects values kind by kind. */
 class MatchBuilder {
   readonly #context: MatchContext;
-  readonly #match: Record<string, readonly unknown[]> = { ...emptyMatch };
+  readonly #match: Record<string, readonly unknown[]> = { ...(emptyMatch as MatchLists) };
   readonly #spoiled = new Set<keyof Match>();
   readonly #bad: BadValue[] = [];
 
@@ -176,7 +179,7 @@ function parseServiceAccount(namespace: string): Parse<ServiceAccountMatch> {
  */
 export function widenedClause(parsed: readonly ParsedMatch[]): readonly Match[] | undefined {
   const matches = parsed.map(({ match, spoiled }) => {
-    const widened: Record<string, readonly unknown[]> = { ...match };
+    const widened: Record<string, readonly unknown[]> = { ...(match as MatchLists) };
     for (const kind of spoiled) {
       if (!kind.startsWith('not')) widened[kind] = [];
     }

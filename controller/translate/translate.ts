@@ -64,6 +64,9 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
     services: sortedMap(services.map(finishService), (service) => service.key),
     policies: sortedMap(policies, (policy: AuthorizationPolicy) => policy.key),
     pods: sortedMap(pods.nodePods, (pod) => pod.uid),
+    waypoints: new Map(),
+    routings: new Map(),
+    requestAuthentications: new Map(),
     meshConfig,
   };
   return { model, statuses: statuses.finish() };

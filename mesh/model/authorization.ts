@@ -2,6 +2,7 @@
 // (the meaning of istio.security.Authorization, plus AUDIT and rule names).
 
 import type { Cidr } from './ip-address.ts';
+import type { RequestTarget } from './request-authentication.ts';
 import type { PolicyKey } from './workload.ts';
 
 export type StringMatch =
@@ -28,6 +29,33 @@ export interface Match {
   readonly notDestinationPorts: readonly number[];
   readonly serviceAccounts: readonly ServiceAccountMatch[];
   readonly notServiceAccounts: readonly ServiceAccountMatch[];
+  /** Facts of a request. Where they are unknown (L4) a DENY or AUDIT takes them for matching, an ALLOW for not matching. */
+  readonly http?: HttpMatchConditions;
+}
+
+/** As in Match: kinds AND, values OR, then no negative may hit. Hosts are lower case and without a port. */
+export interface HttpMatchConditions {
+  readonly hosts: readonly StringMatch[];
+  readonly notHosts: readonly StringMatch[];
+  /** Upper case. */
+  readonly methods: readonly StringMatch[];
+  readonly notMethods: readonly StringMatch[];
+  /** Without the query, normalised: no dot segments, no repeated slashes, unreserved octets decoded (RFC 3986 section 6.2.2). */
+  readonly paths: readonly StringMatch[];
+  readonly notPaths: readonly StringMatch[];
+  /** `issuer/subject` of a verified token. */
+  readonly requestPrincipals: readonly StringMatch[];
+  readonly notRequestPrincipals: readonly StringMatch[];
+  /** Names in lower case; each entry must hold. */
+  readonly headers: readonly NamedCondition[];
+  /** Claim paths of a verified token, for example ['realm', 'roles']; each entry must hold. A claim that is a list matches by any member. */
+  readonly claims: readonly (Omit<NamedCondition, 'name'> & { readonly path: readonly string[] })[];
+}
+
+export interface NamedCondition {
+  readonly name: string;
+  readonly values: readonly StringMatch[];
+  readonly notValues: readonly StringMatch[];
 }
 
 export interface Rule {
@@ -40,7 +68,10 @@ export interface AuthorizationPolicy {
   readonly key: PolicyKey;
   readonly name: string;
   readonly namespace: string;
-  readonly scope: 'global' | 'namespace' | 'workload';
+  /** `target`: attached by targetRefs to what `targets` lists, enforced at waypoints only. */
+  readonly scope: 'global' | 'namespace' | 'workload' | 'target';
+  /** Only with scope `target`, then never empty. */
+  readonly targets?: readonly RequestTarget[];
   readonly action: 'allow' | 'deny' | 'audit';
   /** A dry-run policy never decides; what it would have decided is reported. */
   readonly dryRun: boolean;

@@ -42,17 +42,26 @@ export function diffModel(previous: Model, next: Model): ModelDelta {
   const services = diffMap(previous.services, next.services);
   const policies = diffMap(previous.policies, next.policies);
   const pods = diffMap(previous.pods, next.pods);
+  const waypoints = diffMap(previous.waypoints, next.waypoints);
+  const routings = diffMap(previous.routings, next.routings);
+  const requestAuthentications = diffMap(previous.requestAuthentications, next.requestAuthentications);
   return {
     workloads: workloads.stored,
     services: services.stored,
     policies: policies.stored,
     pods: pods.stored,
+    waypoints: waypoints.stored,
+    routings: routings.stored,
+    requestAuthentications: requestAuthentications.stored,
     ...(modelEqual(previous.meshConfig, next.meshConfig) ? {} : { meshConfig: next.meshConfig }),
     removed: {
       workloads: workloads.removed,
       services: services.removed,
       policies: policies.removed,
       pods: pods.removed,
+      waypoints: waypoints.removed,
+      routings: routings.removed,
+      requestAuthentications: requestAuthentications.removed,
     },
   };
 }

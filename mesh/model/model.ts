@@ -3,6 +3,8 @@
 import type { AuthorizationPolicy } from './authorization.ts';
 import { defaultMeshConfig, type MeshConfig } from './mesh-config.ts';
 import type { NodePod } from './node-pod.ts';
+import type { RequestAuthentication, RequestAuthenticationKey } from './request-authentication.ts';
+import type { GatewayKey, RoutingKey, ServiceRouting, WaypointConfig } from './routing.ts';
 import type { Service, ServiceKey } from './service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from './workload.ts';
 
@@ -11,6 +13,9 @@ export interface Model {
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly policies: ReadonlyMap<PolicyKey, AuthorizationPolicy>;
   readonly pods: ReadonlyMap<WorkloadUid, NodePod>;
+  readonly waypoints: ReadonlyMap<GatewayKey, WaypointConfig>;
+  readonly routings: ReadonlyMap<RoutingKey, ServiceRouting>;
+  readonly requestAuthentications: ReadonlyMap<RequestAuthenticationKey, RequestAuthentication>;
   readonly meshConfig: MeshConfig;
 }
 
@@ -20,12 +25,18 @@ export interface ModelDelta {
   readonly services: readonly Service[];
   readonly policies: readonly AuthorizationPolicy[];
   readonly pods: readonly NodePod[];
+  readonly waypoints: readonly WaypointConfig[];
+  readonly routings: readonly ServiceRouting[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
   readonly meshConfig?: MeshConfig;
   readonly removed: {
     readonly workloads: readonly WorkloadUid[];
     readonly services: readonly ServiceKey[];
     readonly policies: readonly PolicyKey[];
     readonly pods: readonly WorkloadUid[];
+    readonly waypoints: readonly GatewayKey[];
+    readonly routings: readonly RoutingKey[];
+    readonly requestAuthentications: readonly RequestAuthenticationKey[];
   };
 }
 
@@ -34,6 +45,9 @@ export const emptyModel: Model = Object.freeze({
   services: new Map(),
   policies: new Map(),
   pods: new Map(),
+  waypoints: new Map(),
+  routings: new Map(),
+  requestAuthentications: new Map(),
   meshConfig: defaultMeshConfig,
 });
 
@@ -43,12 +57,22 @@ export const emptyDelta: ModelDelta = Object.freeze({
   services: [],
   policies: [],
   pods: [],
-  removed: Object.freeze({ workloads: [], services: [], policies: [], pods: [] }),
+  waypoints: [],
+  routings: [],
+  requestAuthentications: [],
+  removed: Object.freeze({
+    workloads: [],
+    services: [],
+    policies: [],
+    pods: [],
+    waypoints: [],
+    routings: [],
+    requestAuthentications: [],
+  }),
 });
 
 export function isEmptyDelta(delta: ModelDelta): boolean {
-  const { removed } = delta;
-  const lists = [delta.workloads, delta.services, delta.policies, delta.pods];
-  const removals = [removed.workloads, removed.services, removed.policies, removed.pods];
-  return delta.meshConfig === undefined && [...lists, ...removals].every((list) => list.length === 0);
+  const { removed, meshConfig, ...stored } = delta;
+  if (meshConfig !== undefined) return false;
+  return [...Object.values(stored), ...Object.values(removed)].every((list) => list.length === 0);
 }

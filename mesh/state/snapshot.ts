@@ -6,6 +6,8 @@ import type { IpAddress } from '../model/ip-address.ts';
 import { defaultMeshConfig, type MeshConfig } from '../model/mesh-config.ts';
 import type { Model, ModelDelta } from '../model/model.ts';
 import type { NodePod } from '../model/node-pod.ts';
+import type { RequestAuthentication, RequestAuthenticationKey } from '../model/request-authentication.ts';
+import type { GatewayKey, RoutingKey, ServiceRouting, WaypointConfig } from '../model/routing.ts';
 import type { Service, ServiceKey } from '../model/service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
 import { PolicyIndex } from './policy-index.ts';
@@ -18,6 +20,9 @@ interface Parts {
   readonly services: ServiceIndex;
   readonly policies: PolicyIndex;
   readonly pods: ShardedMap<WorkloadUid, NodePod>;
+  readonly waypoints: ShardedMap<GatewayKey, WaypointConfig>;
+  readonly routings: ShardedMap<RoutingKey, ServiceRouting>;
+  readonly requestAuthentications: ShardedMap<RequestAuthenticationKey, RequestAuthentication>;
   readonly meshConfig: MeshConfig;
 }
 
@@ -37,6 +42,9 @@ export class Snapshot {
       services: ServiceIndex.empty(),
       policies: PolicyIndex.empty(),
       pods: ShardedMap.empty(),
+      waypoints: ShardedMap.empty(),
+      routings: ShardedMap.empty(),
+      requestAuthentications: ShardedMap.empty(),
       meshConfig: defaultMeshConfig,
     });
   }
@@ -55,6 +63,18 @@ export class Snapshot {
 
   get pods(): ShardedMap<WorkloadUid, NodePod> {
     return this.#parts.pods;
+  }
+
+  get waypoints(): ShardedMap<GatewayKey, WaypointConfig> {
+    return this.#parts.waypoints;
+  }
+
+  get routings(): ShardedMap<RoutingKey, ServiceRouting> {
+    return this.#parts.routings;
+  }
+
+  get requestAuthentications(): ShardedMap<RequestAuthenticationKey, RequestAuthentication> {
+    return this.#parts.requestAuthentications;
   }
 
   get meshConfig(): MeshConfig {
@@ -141,6 +161,9 @@ export class Snapshot {
       services: new Map(this.services.entries()),
       policies: new Map(this.policies.entries()),
       pods: new Map(this.pods.entries()),
+      waypoints: new Map(this.waypoints.entries()),
+      routings: new Map(this.routings.entries()),
+      requestAuthentications: new Map(this.requestAuthentications.entries()),
       meshConfig: this.meshConfig,
     };
   }
@@ -148,15 +171,34 @@ export class Snapshot {
   /** The next state. For the Store, which has checked that removed and stored keys are distinct. */
   with(delta: ModelDelta): Snapshot {
     const { workloads, services, policies } = this.#parts;
-    const pods = this.pods.edit();
-    for (const uid of delta.removed.pods) pods.delete(uid);
-    for (const pod of delta.pods) pods.set(pod.uid, pod);
+    const { removed } = delta;
     return new Snapshot(this.generation + 1, {
       workloads: workloads.apply(delta.removed.workloads, delta.workloads),
       services: services.apply(delta.removed.services, delta.services),
       policies: policies.apply(delta.removed.policies, delta.policies),
-      pods: pods.finish(),
+      pods: edited(this.pods, removed.pods, delta.pods, (pod) => pod.uid),
+      waypoints: edited(this.waypoints, removed.waypoints, delta.waypoints, (waypoint) => waypoint.gateway),
+      routings: edited(this.routings, removed.routings, delta.routings, (routing) => routing.key),
+      requestAuthentications: edited(
+        this.requestAuthentications,
+        removed.requestAuthentications,
+        delta.requestAuthentications,
+        (authentication) => authentication.key,
+      ),
       meshConfig: delta.meshConfig ?? this.meshConfig,
     });
   }
+}
+
+function edited<K extends string, V>(
+  map: ShardedMap<K, V>,
+  removed: readonly K[],
+  stored: readonly V[],
+  keyOf: (value: V) => K,
+): ShardedMap<K, V> {
+  if (removed.length + stored.length === 0) return map;
+  const edit = map.edit();
+  for (const key of removed) edit.delete(key);
+  for (const value of stored) edit.set(keyOf(value), value);
+  return edit.finish();
 }

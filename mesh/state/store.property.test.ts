@@ -66,11 +66,17 @@ const anyPod = fc
   .record({ uid: fc.constantFrom(...(uids as WorkloadUid[])), node: fc.constantFrom('1', '2') })
   .map((fields) => fields as NodePod);
 const anyDelta: fc.Arbitrary<ModelDelta> = fc.record({
+  waypoints: fc.constant([]),
+  routings: fc.constant([]),
+  requestAuthentications: fc.constant([]),
   workloads: fc.array(anyWorkload, { maxLength: 6 }),
   services: fc.array(anyService, { maxLength: 3 }),
   policies: fc.array(anyPolicy, { maxLength: 3 }),
   pods: fc.array(anyPod, { maxLength: 3 }),
   removed: fc.record({
+    waypoints: fc.constant([]),
+    routings: fc.constant([]),
+    requestAuthentications: fc.constant([]),
     workloads: fc.subarray(uids as WorkloadUid[]),
     services: fc.subarray(keys),
     policies: fc.subarray(policyKeys),

@@ -70,6 +70,19 @@ function effectiveDelta(snapshot: Snapshot, delta: ModelDelta): ModelDelta {
   const services = effective(snapshot.services, delta.removed.services, delta.services, (value) => value.key);
   const policies = effective(snapshot.policies, delta.removed.policies, delta.policies, (value) => value.key);
   const pods = effective(snapshot.pods, delta.removed.pods, delta.pods, (value) => value.uid);
+  const waypoints = effective(
+    snapshot.waypoints,
+    delta.removed.waypoints,
+    delta.waypoints,
+    (value) => value.gateway,
+  );
+  const routings = effective(snapshot.routings, delta.removed.routings, delta.routings, (value) => value.key);
+  const requestAuthentications = effective(
+    snapshot.requestAuthentications,
+    delta.removed.requestAuthentications,
+    delta.requestAuthentications,
+    (value) => value.key,
+  );
   const { meshConfig } = delta;
   const newMeshConfig = meshConfig !== undefined && !modelEqual(meshConfig, snapshot.meshConfig);
   return {
@@ -77,12 +90,18 @@ function effectiveDelta(snapshot: Snapshot, delta: ModelDelta): ModelDelta {
     services: services.stored,
     policies: policies.stored,
     pods: pods.stored,
+    waypoints: waypoints.stored,
+    routings: routings.stored,
+    requestAuthentications: requestAuthentications.stored,
     ...(newMeshConfig ? { meshConfig } : {}),
     removed: {
       workloads: workloads.removed,
       services: services.removed,
       policies: policies.removed,
       pods: pods.removed,
+      waypoints: waypoints.removed,
+      routings: routings.removed,
+      requestAuthentications: requestAuthentications.removed,
     },
   };
 }

@@ -205,6 +205,9 @@ test('publishing a whole model again tells only what is different', async () => 
     services: new Map([[makeService('s').key, makeService('s')]]),
     policies: new Map([[makePolicy('p').key, makePolicy('p')]]),
     pods: new Map([[makePod('a', 'node-a').uid, makePod('a', 'node-a')]]),
+    waypoints: new Map(),
+    routings: new Map(),
+    requestAuthentications: new Map(),
     meshConfig: defaultMeshConfig,
   };
   publishModel(server.store, model);

@@ -5,7 +5,7 @@
 import { create } from '@bufbuild/protobuf';
 import { type Client, type ClientDuplexStream, Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import type { HostPort } from '../model/ip-address.ts';
-import type { ModelDelta } from '../model/model.ts';
+import { isEmptyDelta, type ModelDelta } from '../model/model.ts';
 import { Backoff } from '../runtime/backoff.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -18,7 +18,7 @@ import {
 } from './gen/envoy/service/discovery/v3/discovery_pb.ts';
 import { openChannel, parseControllerAddress } from './grpc-channel.ts';
 import { grpcService } from './grpc-service.ts';
-import { isEmptyDelta, type RefusedResource, ResponseReader } from './response-reader.ts';
+import { type RefusedResource, ResponseReader } from './response-reader.ts';
 import {
   addressType,
   authorizationType,

@@ -3,7 +3,7 @@
 
 import type { AuthorizationPolicy } from '../model/authorization.ts';
 import { defaultMeshConfig, type MeshConfig } from '../model/mesh-config.ts';
-import type { ModelDelta } from '../model/model.ts';
+import { emptyDelta, type ModelDelta } from '../model/model.ts';
 import type { NodePod } from '../model/node-pod.ts';
 import type { Service, ServiceKey } from '../model/service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
@@ -119,28 +119,18 @@ function toDelta(values: readonly Value[], gone: readonly ModelKey<Value['kind']
   const meshConfig =
     valuesOf('meshConfig')[0] ?? (goneOf('meshConfig').length > 0 ? defaultMeshConfig : undefined);
   return {
+    ...emptyDelta,
     workloads: valuesOf('workload'),
     services: valuesOf('service'),
     policies: valuesOf('policy'),
     pods: valuesOf('pod'),
     ...(meshConfig && { meshConfig }),
     removed: {
+      ...emptyDelta.removed,
       workloads: goneOf<WorkloadUid>('workload'),
       services: goneOf<ServiceKey>('service'),
       policies: goneOf<PolicyKey>('policy'),
       pods: goneOf<WorkloadUid>('pod'),
     },
   };
-}
-
-export function isEmptyDelta({
-  workloads,
-  services,
-  policies,
-  pods,
-  meshConfig,
-  removed,
-}: ModelDelta): boolean {
-  const lists = [workloads, services, policies, pods, ...Object.values(removed)];
-  return meshConfig === undefined && lists.every((list) => list.length === 0);
 }

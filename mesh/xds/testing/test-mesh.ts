@@ -1,6 +1,6 @@
 // A controller and nodes on loopback for tests: real TLS, real gRPC, hand-moved clocks. Only tests import this.
 
-import type { ModelDelta } from '../../model/model.ts';
+import { emptyDelta, type ModelDelta } from '../../model/model.ts';
 import type { NodePod } from '../../model/node-pod.ts';
 import type { Service, ServiceKey } from '../../model/service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from '../../model/workload.ts';
@@ -223,11 +223,8 @@ export function makeDelta({
   ...fields
 }: Partial<Omit<ModelDelta, 'removed'>> & { removed?: Partial<ModelDelta['removed']> }): ModelDelta {
   return {
-    workloads: [],
-    services: [],
-    policies: [],
-    pods: [],
+    ...emptyDelta,
     ...fields,
-    removed: { workloads: [], services: [], policies: [], pods: [], ...removed },
+    removed: { ...emptyDelta.removed, ...removed },
   };
 }
