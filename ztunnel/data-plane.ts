@@ -19,15 +19,15 @@ import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { Clock } from '../mesh/runtime/clock.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import { Store } from '../mesh/state/store.ts';
-import { Balancer } from './balancer.ts';
+import { Balancer } from '../mesh/balance/balancer.ts';
 import { CapturedPod } from './captured-pod.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { acceptTunnelRequest, inboundInfo } from './hbone-request.ts';
-import { HostnameRequests } from './hostname-requests.ts';
+import { HostnameRequests } from '../mesh/proxy/hostname-requests.ts';
 import { InboundConnection, PlainCaller } from './inbound.ts';
 import { OutboundConnection } from './outbound.ts';
 import type { Report } from './report.ts';
-import { TlsIdentities } from './tls-identities.ts';
+import { TlsIdentities } from '../mesh/proxy/tls-identities.ts';
 import { type DataPlaneSettings, leavingLingerMs, type WorkerPod } from './worker-messages.ts';
 
 export class DataPlane {

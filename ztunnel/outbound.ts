@@ -13,14 +13,14 @@ import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { Service } from '../mesh/model/service.ts';
 import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
 import type { Timer } from '../mesh/runtime/clock.ts';
-import type { PickHandle } from './balancer.ts';
+import type { PickHandle } from '../mesh/balance/balancer.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
 import type { TrackedConnection } from './connection-table.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialHandler, type DialTarget, dial, type PendingDial, usesTunnel } from './dial.ts';
 import { type DialError, flagOf } from './dial-error.ts';
-import { chooseAddress } from './hostname-requests.ts';
+import { chooseAddress } from '../mesh/proxy/hostname-requests.ts';
 import { ports } from './ports.ts';
 import { type Destination, resolve } from './resolve.ts';
 

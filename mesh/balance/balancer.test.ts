@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ip, makeService, makeWorkload } from '../mesh/model/fixture.ts';
-import { serviceKey } from '../mesh/model/key.ts';
-import { emptyDelta } from '../mesh/model/model.ts';
-import type { Service } from '../mesh/model/service.ts';
-import type { TrafficPolicy } from '../mesh/model/traffic-policy.ts';
-import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
-import { Store } from '../mesh/state/store.ts';
+import { ip, makeService, makeWorkload } from '../model/fixture.ts';
+import { serviceKey } from '../model/key.ts';
+import { emptyDelta } from '../model/model.ts';
+import type { Service } from '../model/service.ts';
+import type { TrafficPolicy } from '../model/traffic-policy.ts';
+import type { Workload, WorkloadUid } from '../model/workload.ts';
+import { Store } from '../state/store.ts';
 import { Balancer, type PickHandle, type PickRequest, type PickResult } from './balancer.ts';
 
 const key = serviceKey('shop', 'api.shop.svc.cluster.local');

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { makeWorkload } from '../mesh/model/fixture.ts';
-import type { LoadBalancing, LocalityScope } from '../mesh/model/service.ts';
+import { makeWorkload } from '../model/fixture.ts';
+import type { LoadBalancing, LocalityScope } from '../model/service.ts';
 import { localityRank, localityTiers } from './locality.ts';
 
 const source = makeWorkload('source', {

@@ -1,9 +1,9 @@
 // The endpoints of one service port that a source may be sent to, as tiers of weighted candidates: the filter of
 // WIRE.md 6.1. Built once for each change of the service or its endpoints; picks only read it.
 
-import { type IpAddress, isIpv6 } from '../mesh/model/ip-address.ts';
-import type { Service } from '../mesh/model/service.ts';
-import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
+import { type IpAddress, isIpv6 } from '../model/ip-address.ts';
+import type { Service } from '../model/service.ts';
+import type { Workload, WorkloadUid } from '../model/workload.ts';
 import type { EndpointHealth } from './endpoint-health.ts';
 import type { EndpointLoad } from './endpoint-load.ts';
 import { localityTiers } from './locality.ts';

@@ -2,7 +2,7 @@
 // each further ejection; after that it is on probation, where one dial at a time decides. Does not know the other
 // endpoints: how many may be out at once is the caller's answer to `mayEject`.
 
-import type { OutlierDetection } from '../mesh/model/traffic-policy.ts';
+import type { OutlierDetection } from '../model/traffic-policy.ts';
 
 /** Times are monotonic ms. */
 export class EndpointHealth {

@@ -1,8 +1,8 @@
 // Which endpoints of a service are near enough: the ranks of WIRE.md 6.1. Knows nothing of health or load; those
 // choose within a tier, and a tier with nobody left falls through to the next.
 
-import type { LoadBalancing, LocalityScope } from '../mesh/model/service.ts';
-import type { Workload } from '../mesh/model/workload.ts';
+import type { LoadBalancing, LocalityScope } from '../model/service.ts';
+import type { Workload } from '../model/workload.ts';
 
 /** What of a workload says where it is. */
 export type Place = Pick<Workload, 'network' | 'node' | 'clusterId' | 'locality'>;

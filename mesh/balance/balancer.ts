@@ -3,11 +3,11 @@
 // their object goes. Invariant: an endpoint that is excluded, unhealthy, of capacity 0 or not a candidate by locality
 // is never picked; an ejected one only if every other candidate is excluded or ejected too.
 
-import type { ModelDelta } from '../mesh/model/model.ts';
-import type { Service, ServiceKey } from '../mesh/model/service.ts';
-import { defaultOutlierDetection, type TrafficPolicy } from '../mesh/model/traffic-policy.ts';
-import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
-import type { Snapshot } from '../mesh/state/snapshot.ts';
+import type { ModelDelta } from '../model/model.ts';
+import type { Service, ServiceKey } from '../model/service.ts';
+import { defaultOutlierDetection, type TrafficPolicy } from '../model/traffic-policy.ts';
+import type { Workload, WorkloadUid } from '../model/workload.ts';
+import type { Snapshot } from '../state/snapshot.ts';
 import { EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
 import {
   buildTiers,

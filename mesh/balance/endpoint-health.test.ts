@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { defaultOutlierDetection as policy } from '../mesh/model/traffic-policy.ts';
+import { defaultOutlierDetection as policy } from '../model/traffic-policy.ts';
 import { EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
 
 const yes = () => true;
