@@ -13,16 +13,16 @@ import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
 import { pinDirectoryOf, type ZtunnelConfig } from './config.ts';
-import { ControllerRoots } from './controller-roots.ts';
+import { ControllerRoots } from '../mesh/proxy/controller-roots.ts';
 import { DataWorker } from './data-worker.ts';
-import { HostnameLookups } from './hostname-lookups.ts';
+import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
 import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
 import { PodManager } from './pod-manager.ts';
-import { Readiness } from './readiness.ts';
+import { Readiness } from '../mesh/proxy/readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
-import { resolveBySystem } from './system-resolver.ts';
+import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
 import type { DataPlaneSettings } from './worker-messages.ts';
 
 export class Ztunnel {
@@ -96,6 +96,8 @@ export class Ztunnel {
       metrics: this.#metrics,
       logger: this.#child('dns'),
     });
+    // Before the pods: a worker has a new certificate before it is given the pod that waited for it.
+    this.#distribute();
     this.#pods = new PodManager({
       node: config.node,
       redirect: this.#redirect,
@@ -109,7 +111,6 @@ export class Ztunnel {
       clock: systemClock,
       logger: this.#child('pods'),
     });
-    this.#distribute();
     this.#connect();
   }
 

@@ -8,8 +8,8 @@ import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
 import { makeService, makeWorkload, vip } from '../mesh/model/fixture.ts';
 import type { Workload } from '../mesh/model/workload.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
-import { HostnameLookups } from './hostname-lookups.ts';
-import { resolveBySystem } from './system-resolver.ts';
+import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
+import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
 import { DataPlaneRig, type RigPod } from './testing/data-plane-rig.ts';
 import { connectFrom, ending, readAll, serve } from './testing/pod-sockets.ts';
 

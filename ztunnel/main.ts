@@ -7,7 +7,7 @@ import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
 import { Ztunnel } from './app.ts';
 import { type ZtunnelConfig, ztunnelConfig } from './config.ts';
 import { missingFeatures } from './preflight.ts';
-import { beginStartup, endStartup } from './startup-memory.ts';
+import { beginStartup, endStartup } from '../mesh/proxy/startup-memory.ts';
 
 const usageExitCode = 64;
 const unavailableExitCode = 69;

@@ -5,16 +5,16 @@ import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { HttpEndpoint } from '../mesh/telemetry/http-endpoint.ts';
 import { isLogLevel, type Logger, logLevel, setLogLevel } from '../mesh/runtime/logger.ts';
 import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
-import { type AdminSources, openAdminServer } from './admin.ts';
+import { type AdminSources, openAdminServer } from '../mesh/proxy/admin-pages.ts';
 import { configDump } from './config-dump.ts';
 import type { ZtunnelConfig } from './config.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { DataWorker } from './data-worker.ts';
 import { ConnectionMetrics, renderMetrics } from './metrics.ts';
-import { openMetricsServer } from './metrics-server.ts';
+import { openMetricsServer } from '../mesh/proxy/metrics-server.ts';
 import type { NodeMetrics } from './node-metrics.ts';
 import type { PodState } from './pod-manager.ts';
-import { openReadinessServer, type Readiness } from './readiness.ts';
+import { openReadinessServer, type Readiness } from '../mesh/proxy/readiness.ts';
 
 export interface NodePagesOptions {
   readonly config: ZtunnelConfig;
@@ -48,7 +48,11 @@ export class NodePages {
     const at = (port: 'metrics-port' | 'readiness-port') => ({ port: config[port], onError });
     try {
       this.#endpoints.push(
-        await openAdminServer(this.#adminSources(), { port: config['admin-port'], onError }),
+        await openAdminServer(this.#adminSources(), {
+          title: 'Weft node tunnel',
+          port: config['admin-port'],
+          onError,
+        }),
       );
       this.#endpoints.push(await openMetricsServer(sources, at('metrics-port')));
       this.#endpoints.push(await openReadinessServer(readiness, at('readiness-port')));

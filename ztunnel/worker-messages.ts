@@ -9,7 +9,7 @@ import type { NodePod } from '../mesh/model/node-pod.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { ConnectionSummary } from './connection-table.ts';
-import type { HostnameAnswer } from './hostname-lookups.ts';
+import type { HostnameAnswer } from '../mesh/proxy/hostname-lookups.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 
 /** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */

@@ -19,7 +19,7 @@ import { DataWorker } from '../data-worker.ts';
 import { openPodListeners } from '../pod-listeners.ts';
 import { ports } from '../ports.ts';
 import type { DataPlaneSettings, ToWorker } from '../worker-messages.ts';
-import type { HostnameAnswer } from '../hostname-lookups.ts';
+import type { HostnameAnswer } from '../../mesh/proxy/hostname-lookups.ts';
 import { within } from './pod-sockets.ts';
 
 export interface RigPod extends TestPod {

@@ -2,10 +2,10 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../mesh/runtime/clock.ts';
-import { createLogger } from '../mesh/runtime/logger.ts';
-import { createCsr } from '../mesh/tls/csr.ts';
-import { TestCa } from '../mesh/tls/testing/test-ca.ts';
+import { ManualClock } from '../runtime/clock.ts';
+import { createLogger } from '../runtime/logger.ts';
+import { createCsr } from '../tls/csr.ts';
+import { TestCa } from '../tls/testing/test-ca.ts';
 import { ControllerRoots } from './controller-roots.ts';
 
 const clock = new ManualClock();

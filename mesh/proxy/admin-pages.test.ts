@@ -1,9 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { HttpEndpoint } from '../mesh/telemetry/http-endpoint.ts';
-import { type AdminSources, openAdminServer } from './admin.ts';
-import { openMetricsServer } from './metrics-server.ts';
-import { ConnectionMetrics, renderMetrics } from './metrics.ts';
-import { NodeMetrics } from './node-metrics.ts';
+import type { HttpEndpoint } from '../telemetry/http-endpoint.ts';
+import { type AdminSources, openAdminServer } from './admin-pages.ts';
 import { openReadinessServer, Readiness } from './readiness.ts';
 
 let endpoint: HttpEndpoint;
@@ -32,7 +29,7 @@ describe('openAdminServer()', () => {
         state.quits++;
       },
     };
-    endpoint = await openAdminServer(sources, { port: 0 });
+    endpoint = await openAdminServer(sources, { port: 0, title: 'Weft node tunnel' });
     return state;
   }
 
@@ -78,37 +75,5 @@ describe('openReadinessServer()', () => {
     pods();
     const ready = await get('/healthz/ready');
     expect([ready.status, await ready.text()]).toEqual([200, 'ready']);
-  });
-});
-
-describe('openMetricsServer()', () => {
-  it('serves one well-formed OpenMetrics text of all sources at both paths', async () => {
-    const node = new NodeMetrics({ version: '0.1.0' });
-    node.request({ type: 1, protocol: 'udp', client: undefined });
-    node.upstreamDuration({ type: 999, protocol: 'udp', client: undefined }, 0.01);
-    node.podStarted();
-    node.xdsMessage('type.googleapis.com/istio.workload.Address', 10);
-    const connections = () => renderMetrics(new ConnectionMetrics().snapshot());
-    endpoint = await openMetricsServer([connections, () => node.render()], local);
-    const reply = await get('/metrics');
-    expect(reply.headers.get('content-type')).toBe(
-      'application/openmetrics-text; version=1.0.0; charset=utf-8',
-    );
-    const text = await reply.text();
-    expect(text).toContain('istio_build{component="ztunnel",tag="0.1.0"} 1\n');
-    expect(text).toMatch(/^istio_dns_requests_total\{request_query_type="A",request_protocol="udp",/m);
-    expect(text).toContain('request_query_type="OTHER"');
-    expect(text).toContain('workload_manager_proxies_started_total 1\n');
-    expect(text).toContain(
-      'istio_xds_message_bytes_total{url="type.googleapis.com/istio.workload.Address"} 10\n',
-    );
-    expect(text).toMatch(/^process_open_fds \d+$/m);
-    expect(text.indexOf('# EOF\n')).toBe(text.length - 6);
-    const types = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
-    expect(new Set(types).size).toBe(types.length);
-    for (const line of text.trimEnd().split('\n')) {
-      expect(line).toMatch(/^(# (HELP|TYPE) \S+ .+|# EOF|[a-zA-Z_:][\w:]*(\{[^}]*\})? \S+( # .*)?)$/);
-    }
-    expect((await get('/stats/prometheus')).status).toBe(200);
   });
 });

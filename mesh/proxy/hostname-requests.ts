@@ -2,7 +2,7 @@
 // thread is asked by message and whoever waits is called back when its answer arrives. One question for each name,
 // however many connections wait for it; those are bounded by the connections of the worker.
 
-import { type IpAddress, isIpv6 } from '../mesh/model/ip-address.ts';
+import { type IpAddress, isIpv6 } from '../model/ip-address.ts';
 import type { HostnameAnswer } from './hostname-lookups.ts';
 
 export type HostnameCallback = (answer: HostnameAnswer) => void;

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../mesh/runtime/clock.ts';
+import { ManualClock } from '../runtime/clock.ts';
 import { type HostnameAnswer, HostnameLookups, type HostnameRecords } from './hostname-lookups.ts';
 
 interface Question extends PromiseWithResolvers<HostnameRecords> {

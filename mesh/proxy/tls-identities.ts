@@ -1,8 +1,8 @@
 // The TLS contexts of every identity this worker serves, one for each role. A renewed certificate replaces both;
 // connections made before keep the contexts they were made with.
 
-import { TlsContext, type TlsCredentials } from '../mesh/io/tls-context.ts';
-import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
+import { TlsContext, type TlsCredentials } from '../io/tls-context.ts';
+import type { SpiffeId } from '../model/spiffe-id.ts';
 
 export interface TlsIdentity extends Disposable {
   readonly client: TlsContext;

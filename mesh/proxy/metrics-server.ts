@@ -1,7 +1,7 @@
-// Port 15020: everything this node measures as one OpenMetrics text, under both paths that scrapers of Istio use.
+// Port 15020: everything a proxy measures as one OpenMetrics text, under both paths that scrapers of Istio use.
 
-import { type HttpEndpoint, openHttpEndpoint } from '../mesh/telemetry/http-endpoint.ts';
-import { openMetricsContentType, openMetricsEnd } from '../mesh/telemetry/open-metrics.ts';
+import { type HttpEndpoint, openHttpEndpoint } from '../telemetry/http-endpoint.ts';
+import { openMetricsContentType, openMetricsEnd } from '../telemetry/open-metrics.ts';
 
 /** Families as OpenMetrics text without the end line; a family must not come from two sources. */
 export type MetricsSource = () => string | Promise<string>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ip } from '../mesh/model/fixture.ts';
+import { ip } from '../model/fixture.ts';
 import type { HostnameAnswer } from './hostname-lookups.ts';
 import { chooseAddress, HostnameRequests } from './hostname-requests.ts';
 

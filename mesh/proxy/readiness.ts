@@ -1,7 +1,7 @@
-// Whether the node tunnel may get traffic: a set of named start-up tasks, ready when none is left. Served on 15021 as
+// Whether a proxy may get traffic: a set of named start-up tasks, ready when none is left. Served on 15021 as
 // the Istio ztunnel does: `GET /healthz/ready` is 200 `ready`, or 500 with the tasks that are pending.
 
-import { type HttpEndpoint, openHttpEndpoint } from '../mesh/telemetry/http-endpoint.ts';
+import { type HttpEndpoint, openHttpEndpoint } from '../telemetry/http-endpoint.ts';
 
 export class Readiness {
   readonly #pending = new Set<string>();

@@ -1,16 +1,16 @@
-// By which roots this node knows its controller: those of the root certificate file, and those that came with the
+// By which roots a proxy knows its controller: those of the root certificate file, and those that came with the
 // newest workload certificate. A rotation of the mesh's root gives the controller a certificate of the new root while
-// the file still holds the old one; the node has learned the new one by then and keeps it across restarts. What was
+// the file still holds the old one; the proxy has learned the new one by then and keeps it across restarts. What was
 // learned belongs to the file: a file with other content is the operator's new word and makes it void.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readPrivateFile, writePrivateFile } from '../mesh/runtime/private-file.ts';
-import type { Logger } from '../mesh/runtime/logger.ts';
-import { parseCertificates } from '../mesh/tls/certificate.ts';
-import type { WorkloadCertificate } from '../mesh/tls/workload-certificate.ts';
+import { readPrivateFile, writePrivateFile } from '../runtime/private-file.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { parseCertificates } from '../tls/certificate.ts';
+import type { WorkloadCertificate } from '../tls/workload-certificate.ts';
 
 export interface ControllerRootsOptions {
   /** PEM; read again at each use. */

@@ -2,8 +2,8 @@
 // looked up by DNS on the main thread for all data workers. Bounded: names remembered, lookups at once, names that wait
 // for one, and the time an answer takes. An answer is used for its TTL, at most 30 s; a failure for 2 s.
 
-import { type IpAddress, isLoopback, parseIpAddress } from '../mesh/model/ip-address.ts';
-import type { Clock, Timer } from '../mesh/runtime/clock.ts';
+import { type IpAddress, isLoopback, parseIpAddress } from '../model/ip-address.ts';
+import type { Clock, Timer } from '../runtime/clock.ts';
 
 export type HostnameAnswer =
   | { readonly kind: 'addresses'; readonly addresses: readonly IpAddress[] }

@@ -1,5 +1,5 @@
-// The admin pages on loopback port 15000: what this node knows and carries, and the log level. Reads from narrow
-// sources; private keys never reach it. Reachable by processes of the node only, and not through a browser.
+// The admin pages of a proxy on loopback port 15000: what it knows and carries, and the log level. Reads from narrow
+// sources; private keys never reach it. Reachable by processes of its network namespace only, and not through a browser.
 
 import { getHeapStatistics } from 'node:v8';
 import {
@@ -7,10 +7,10 @@ import {
   type HttpReply,
   type HttpRoute,
   openHttpEndpoint,
-} from '../mesh/telemetry/http-endpoint.ts';
+} from '../telemetry/http-endpoint.ts';
 
 export interface AdminSources {
-  /** The object of `/config_dump`, see config-dump.ts. */
+  /** The object of `/config_dump`. */
   configDump(): Promise<object>;
   certificates(): Promise<readonly object[]>;
   connections(): Promise<readonly object[]>;
@@ -23,8 +23,8 @@ export interface AdminSources {
 }
 
 const pages: readonly (readonly [path: string, what: string])[] = [
-  ['/config_dump', 'workloads, services, policies and certificates as this node has them'],
-  ['/certificates', 'workload certificates'],
+  ['/config_dump', 'configuration and certificates as this proxy has them'],
+  ['/certificates', 'certificates of the identities served'],
   ['/connections', 'connections open now'],
   ['/logging', 'log level; POST ?level=debug changes it, POST ?reset sets it back'],
   ['/quitquitquit', 'POST: drain and exit'],
@@ -34,19 +34,25 @@ const pages: readonly (readonly [path: string, what: string])[] = [
 /** Listens on 127.0.0.1; other addresses are not offered. */
 export function openAdminServer(
   sources: AdminSources,
-  options: { readonly port: number; readonly onError?: (error: Error) => void },
+  options: {
+    /** Of the index page. */
+    readonly title: string;
+    readonly port: number;
+    readonly onError?: (error: Error) => void;
+  },
 ): Promise<HttpEndpoint> {
+  const { title, ...listen } = options;
   return openHttpEndpoint({
-    ...options,
+    ...listen,
     address: '127.0.0.1',
     allowedHosts: ['localhost', '127.0.0.1', '[::1]'],
-    routes: adminRoutes(sources),
+    routes: adminRoutes(sources, title),
   });
 }
 
-function adminRoutes(sources: AdminSources): Readonly<Record<string, HttpRoute>> {
+function adminRoutes(sources: AdminSources, title: string): Readonly<Record<string, HttpRoute>> {
   return {
-    '/': { get: () => ({ contentType: 'text/html; charset=utf-8', body: index() }) },
+    '/': { get: () => ({ contentType: 'text/html; charset=utf-8', body: index(title) }) },
     '/config_dump': { get: async () => json(await sources.configDump()) },
     '/certificates': { get: async () => json(await sources.certificates()) },
     '/connections': { get: async () => json(await sources.connections()) },
@@ -82,7 +88,7 @@ function json(value: object): HttpReply {
   return { contentType: 'application/json', body: `${JSON.stringify(value, undefined, 2)}\n` };
 }
 
-function index(): string {
+function index(title: string): string {
   const rows = pages.map(([path, what]) => `<li><a href="${path}">${path}</a> ${what}</li>`).join('\n');
-  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Weft node tunnel</title></head>\n<body><h1>Weft node tunnel</h1>\n<ul>\n${rows}\n</ul></body></html>\n`;
+  return `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>${title}</title></head>\n<body><h1>${title}</h1>\n<ul>\n${rows}\n</ul></body></html>\n`;
 }

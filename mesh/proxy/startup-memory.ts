@@ -1,13 +1,13 @@
-// What a node tunnel does about its own memory: bounded malloc arenas from the first thread on, and one release of what
+// What a proxy does about its own memory: bounded malloc arenas from the first thread on, and one release of what
 // only the start needed. Numbers are in docs/PERFORMANCE.md.
 
 import { flushCompileCache } from 'node:module';
-import { limitMallocArenas, releaseStartupMemory } from '../mesh/io/resident-memory.ts';
-import type { Clock } from '../mesh/runtime/clock.ts';
+import { limitMallocArenas, releaseStartupMemory } from '../io/resident-memory.ts';
+import type { Clock } from '../runtime/clock.ts';
 
 /** The main thread and one worker allocate; a third arena would only keep what was freed. */
 const mallocArenas = 2;
-/** By then pods are captured and have their certificates. */
+/** By then configuration and certificates have arrived. */
 const releaseAfterMs = 5_000;
 
 /** Call before the first worker starts. */
