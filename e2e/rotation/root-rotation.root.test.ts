@@ -49,6 +49,10 @@ describe.skipIf(!isRoot)('a rotation of the root (needs root)', () => {
     controller = await startController();
     for (const node of nodes) join_(node);
     tunnels = await Promise.all(nodes.map((node) => startTunnel(node)));
+    // Each node has one pod. Until both are captured requests go as plaintext, or wait for the other side to join.
+    await Promise.all(
+      tunnels.map((tunnel) => tunnel.waitForLine(/Pod captured/, { from: 0, timeoutMs: 60_000 })),
+    );
   });
 
   afterAll(() => lab?.close());
