@@ -1,6 +1,7 @@
-// `npm test`: the checks, then every test, then one summary whose last line is `N passed, N failed` alone.
-// Arguments go to the test runner (`npm test -- mesh/h2`), and then only the tests that match are run, without the checks.
-// A test that needs root is skipped for a developer without root, but counts as failed where CI is set.
+// `npm test`: the checks, every test, then those against a real Kubernetes API, then one summary whose last line is
+// `N passed, N failed` alone. Arguments go to the test runner (`npm test -- mesh/h2`), and then only the tests that match
+// are run, without the checks and without Kubernetes. What needs root, Go or Kubernetes' programs is skipped where they
+// are missing, but counts as failed where CI is set.
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,12 +13,31 @@ import { type RunnerReport, type Tally, tallyReport } from './tally.ts';
 const inCi = Boolean(process.env['CI']);
 const filters = process.argv.slice(2);
 
+interface Runner {
+  readonly argv: readonly string[];
+  /** May end well without having run, for this reason. */
+  readonly optional?: string;
+}
+
+const vitest: Runner = { argv: [tool('vitest'), 'run'] };
+const kubernetes: Runner = {
+  argv: [join('e2e', 'kubernetes', 'main.ts')],
+  optional: 'the tests against a Kubernetes API: see above for what they need',
+};
+
 async function main(): Promise<number> {
-  const total: Tally = filters.length === 0 ? await tallyChecks() : { passed: 0, failed: 0, skipped: [] };
-  const tests = await runTests();
-  const skipped = [...total.skipped, ...tests.skipped];
-  const failed = total.failed + tests.failed;
-  const passed = total.passed + tests.passed;
+  const everything = filters.length === 0;
+  const parts = everything
+    ? [tallyChecks, () => runTests(vitest), () => runTests(kubernetes)]
+    : [() => runTests(vitest)];
+  const total = { passed: 0, failed: 0, skipped: [] as string[] };
+  for (const part of parts) {
+    const { passed, failed, skipped } = await part();
+    total.passed += passed;
+    total.failed += failed;
+    total.skipped.push(...skipped);
+  }
+  const { passed, failed, skipped } = total;
   if (skipped.length > 0) {
     console.log(`\n${skipped.length} skipped:`);
     for (const title of skipped) console.log(`  - ${title}`);
@@ -33,13 +53,16 @@ async function tallyChecks(): Promise<Tally> {
   return { passed: named('passed').length, failed: named('failed').length, skipped: named('skipped') };
 }
 
-async function runTests(): Promise<Tally> {
+async function runTests(runner: Runner): Promise<Tally> {
   const directory = mkdtempSync(join(tmpdir(), 'weft-test-'));
   const reportFile = join(directory, 'report.json');
   try {
     const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`];
-    const { status } = await runNode([tool('vitest'), 'run', ...reporters, ...filters], { echo: true });
-    return tallyReport(readReport(reportFile), { status, rootMustRun: inCi });
+    const { status } = await runNode([...runner.argv, ...reporters, ...filters], { echo: true });
+    const report = readReport(reportFile);
+    if (report === undefined && status === 0 && runner.optional !== undefined)
+      return { passed: 0, failed: 0, skipped: [runner.optional] };
+    return tallyReport(report, { status, rootMustRun: inCi });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
