@@ -1,4 +1,4 @@
-// The discovery client of a node: one delta stream to one controller, reconnected for ever. Keeps names and
+// The discovery client of a proxy: one delta stream to one controller, reconnected for ever. Keeps names and
 // versions of what was accepted, never the resources; those go to the handler at once. While the controller is
 // away nothing is taken back.
 
@@ -22,7 +22,9 @@ import { type RefusedResource, ResponseReader } from './response-reader.ts';
 import {
   addressType,
   authorizationType,
+  documentTypes,
   istioTypes,
+  meshConfigType,
   weftHeader,
   weftTypes,
   type XdsType,
@@ -60,6 +62,8 @@ export interface XdsClientOptions {
   readonly node: { readonly id: string; readonly metadata: Readonly<Record<string, string>> };
   /** `on-demand` asks for addresses one by one (demand()); policies are always complete. */
   readonly mode: 'wildcard' | 'on-demand';
+  /** What the client is, and so which types it asks for; default `node`. A waypoint needs a Weft controller. */
+  readonly role?: 'node' | 'waypoint';
   readonly clock: Clock;
   readonly logger: Logger;
   /** Further request headers. */
@@ -79,6 +83,19 @@ interface Attempt {
   acceptedAt: number | undefined;
 }
 
+interface RoleTypes {
+  /** Asked for at once, of any controller. */
+  readonly always: readonly XdsType[];
+  /** Asked for when the controller has shown that it is Weft's. */
+  readonly ofWeft: readonly XdsType[];
+}
+
+/** Policies come to node tunnels as Istio's type, to waypoints whole. */
+const typesOfRole: Readonly<Record<NonNullable<XdsClientOptions['role']>, RoleTypes>> = {
+  node: { always: istioTypes, ofWeft: weftTypes },
+  waypoint: { always: [addressType], ofWeft: [meshConfigType, ...documentTypes] },
+};
+
 /** TCP and TLS together; WIRE 3.1 has 5 s for TCP. */
 const connectTimeoutMs = 10_000;
 /** A stream that lived this long was a good one: the next backoff starts small. */
@@ -95,6 +112,7 @@ export class XdsClient {
   readonly #backoff: Backoff;
   readonly #readers: ReadonlyMap<string, ResponseReader>;
   readonly #demands: DemandList;
+  readonly #types: RoleTypes;
   readonly #awaited: Set<XdsType>;
   #attempt: Attempt | undefined;
   #retry: Timer | undefined;
@@ -109,10 +127,13 @@ export class XdsClient {
     this.#address = parseControllerAddress(options.address);
     const { random } = options;
     this.#backoff = new Backoff({ minMs: 10, maxMs: 15_000, ...(random && { random }) });
-    this.#readers = new Map([...istioTypes, ...weftTypes].map((type) => [type, new ResponseReader(type)]));
+    const types = typesOfRole[options.role ?? 'node'];
+    this.#types = types;
+    this.#readers = new Map([...types.always, ...types.ofWeft].map((type) => [type, new ResponseReader(type)]));
     this.#demands = new DemandList((names) => this.#request({ typeUrl: addressType, ...names }));
-    // On demand, an istiod does not answer the empty subscription to addresses.
-    this.#awaited = new Set(options.mode === 'wildcard' ? istioTypes : [authorizationType]);
+    // On demand, an istiod does not answer the empty subscription to addresses. A waypoint is nothing without its routes.
+    if (options.role === 'waypoint') this.#awaited = new Set([...types.always, ...types.ofWeft]);
+    else this.#awaited = new Set(options.mode === 'wildcard' ? istioTypes : [authorizationType]);
   }
 
   /** Connects now and after every loss; once. */
@@ -159,7 +180,7 @@ export class XdsClient {
       this.#lost(`Preparing the connection failed: ${(error as Error).message}`);
       return;
     }
-    for (const typeUrl of istioTypes) this.#subscribe(typeUrl, { withNode: true });
+    for (const typeUrl of this.#types.always) this.#subscribe(typeUrl, { withNode: true });
   }
 
   #open(): Attempt {
@@ -251,8 +272,12 @@ export class XdsClient {
     if (attempt?.call !== call) return;
     attempt.acceptedAt = this.#options.clock.monotonic();
     this.#handler.onState('connected');
-    if (headers.get(weftHeader).length === 0) return;
-    for (const typeUrl of weftTypes) {
+    if (headers.get(weftHeader).length === 0) {
+      if (this.#options.role === 'waypoint')
+        this.#options.logger.error({}, 'The controller is not of Weft: it has no configuration for a waypoint');
+      return;
+    }
+    for (const typeUrl of this.#types.ofWeft) {
       if (!this.#synced) this.#awaited.add(typeUrl);
       this.#subscribe(typeUrl);
     }
