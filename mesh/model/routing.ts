@@ -19,6 +19,10 @@ export interface ServiceRouting {
   readonly service: ServiceKey;
   /** Sorted by port; one for each port of the service. */
   readonly ports: readonly PortRouting[];
+  /** L7 policy of the service: its own TrafficPolicy's, field by field over that of the Gateway. */
+  readonly trafficPolicy?: HttpTrafficPolicy;
+  /** The same of each other service that a backend of these routes names; sorted by service, without those that have none. */
+  readonly backendPolicies?: readonly { readonly service: ServiceKey; readonly policy: HttpTrafficPolicy }[];
 }
 
 /** Routes of one port. A route whose parentRef names no port is in every port it may be in. */
