@@ -4,6 +4,7 @@
 import type { LoadBalancing, LocalityScope } from '../../mesh/model/service.ts';
 import {
   defaultOutlierDetection,
+  type HttpTrafficPolicy,
   type OutlierDetection,
   type TrafficPolicy,
 } from '../../mesh/model/traffic-policy.ts';
@@ -20,11 +21,31 @@ export interface TrafficPoliciesContext {
   readonly statuses: StatusCollector;
 }
 
+/** What an L7 policy can be attached to. */
+export type HttpPolicyTarget = 'Service' | 'ServiceEntry' | 'HTTPRoute' | 'GRPCRoute' | 'Gateway';
+
+/** L7 settings by the object a TrafficPolicy targets; undefined: none does. */
+export interface HttpTrafficPolicies {
+  httpTrafficPolicyFor(
+    kind: HttpPolicyTarget,
+    namespace: string,
+    name: string,
+  ): HttpTrafficPolicy | undefined;
+}
+
+/** The policy of a service field by field over that of its Gateway: for ServiceRouting.trafficPolicy. */
+export function mergeHttpTrafficPolicies(
+  base: HttpTrafficPolicy | undefined,
+  over: HttpTrafficPolicy | undefined,
+): HttpTrafficPolicy | undefined {
+  return base === undefined || over === undefined ? (over ?? base) : { ...base, ...over };
+}
+
 /** Sets trafficPolicy and loadBalancing of the drafts. */
 export function applyTrafficPolicies(
   context: TrafficPoliciesContext,
   services: readonly ServiceDraft[],
-): void {
+): HttpTrafficPolicies {
   const byTarget = Map.groupBy(
     services,
     ({ kind, metadata }) => `${kind}/${metadata.namespace}/${metadata.name}`,
@@ -52,6 +73,7 @@ export function applyTrafficPolicies(
       }
     }
   }
+  return { httpTrafficPolicyFor: () => undefined };
 }
 
 function apply(draft: ServiceDraft, { spec }: TrafficPolicyObject, policy: TrafficPolicy): void {

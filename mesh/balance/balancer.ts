@@ -5,7 +5,11 @@
 
 import type { ModelDelta } from '../model/model.ts';
 import type { Service, ServiceKey } from '../model/service.ts';
-import { defaultOutlierDetection, type TrafficPolicy } from '../model/traffic-policy.ts';
+import {
+  defaultOutlierDetection,
+  type HttpTrafficPolicy,
+  type TrafficPolicy,
+} from '../model/traffic-policy.ts';
 import type { Workload, WorkloadUid } from '../model/workload.ts';
 import type { Snapshot } from '../state/snapshot.ts';
 import { EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
@@ -25,13 +29,25 @@ export type { EndpointTarget } from './endpoint-list.ts';
 export interface PickRequest extends EndpointQuery {
   /** Endpoints this connection already tried. */
   readonly excluded: ReadonlySet<WorkloadUid>;
+  /** Of a request: the settings that are in force for the service it goes to. */
+  readonly http?: HttpTrafficPolicy;
+  /** What ring hash and Maglev look up: 32 bits, `hashText` of the request's key; without it they draw. */
+  readonly hash?: number;
+  /** The endpoint of the session this request belongs to: picked if it may be picked at all. */
+  readonly preferred?: WorkloadUid;
 }
 
 export type PickResult =
   | { readonly kind: 'endpoint'; readonly endpoint: EndpointTarget; readonly handle: PickHandle }
   | {
       readonly kind: 'none';
-      readonly reason: 'no-endpoints' | 'no-such-port' | 'all-excluded' | 'connection-limit';
+      readonly reason:
+        | 'no-endpoints'
+        | 'no-such-port'
+        | 'all-excluded'
+        | 'connection-limit'
+        /** Every endpoint is ejected and the policy lets all be ejected: answered at once (503, UH). */
+        | 'circuit-open';
       readonly message: string;
     };
 
@@ -137,8 +153,11 @@ export class Balancer {
     dial.service.open++;
   }
 
-  /** @param durationMs from dial to an open stream or connection. */
-  connected(handle: PickHandle, durationMs: number): void {
+  /**
+   * @param durationMs from dial to an open stream or connection
+   * @param options.setUp the duration holds the set-up of a tunnel that others will share
+   */
+  connected(handle: PickHandle, durationMs: number, _options?: { readonly setUp?: boolean }): void {
     const dial = handle as Handle;
     if (dial.phase !== 'dialling') return;
     dial.phase = 'connected';
@@ -163,6 +182,15 @@ export class Balancer {
       this.#release(dial);
     }
     return blames && this.#punish(dial, now);
+  }
+
+  /**
+   * An endpoint answered a request, or did not: `status` 0 for a reset or a broken connection before the response, 504
+   * for a try that timed out. Returns true if this ejected the endpoint.
+   * @param outcome.latencyMs from sending the request to the response's head, or to the failure
+   */
+  responded(_handle: PickHandle, _outcome: { readonly status: number; readonly latencyMs: number }): boolean {
+    return false;
   }
 
   /** The connection ended, whatever its phase; idempotent. */
