@@ -4,7 +4,7 @@
 import type { Brand } from './brand.ts';
 import type { IpAddress } from './ip-address.ts';
 import type { TrafficPolicy } from './traffic-policy.ts';
-import type { GatewayAddress } from './workload.ts';
+import type { GatewayAddress, WaypointMissing } from './workload.ts';
 
 /** `namespace/hostname`, for example `shop/api.shop.svc.cluster.local`. */
 export type ServiceKey = Brand<string, 'ServiceKey'>;
@@ -44,6 +44,8 @@ export interface Service {
   /** SPIFFE URIs accepted from endpoints beside the endpoint's own identity. */
   readonly subjectAltNames: readonly string[];
   readonly waypoint?: GatewayAddress;
+  /** While no endpoint of the waypoint is ready; default `refuse`. */
+  readonly waypointMissing?: WaypointMissing;
   readonly weightedWaypoints: readonly { readonly destination: GatewayAddress; readonly weight: number }[];
   readonly loadBalancing: LoadBalancing;
   readonly ipFamilies: 'automatic' | 'ipv4-only' | 'ipv6-only' | 'dual';

@@ -29,6 +29,9 @@ export interface GatewayAddress {
   readonly hboneMtlsPort: number;
 }
 
+/** `l4-only` goes on as if there was no waypoint: L4 policies are enforced, nothing else is. */
+export type WaypointMissing = 'refuse' | 'l4-only';
+
 export interface Workload {
   readonly uid: WorkloadUid;
   readonly name: string;
@@ -57,6 +60,8 @@ export interface Workload {
   /** Policies with scope `workload` that select this workload. */
   readonly authorizationPolicies: readonly PolicyKey[];
   readonly waypoint?: GatewayAddress;
+  /** While no endpoint of the waypoint is ready; default `refuse`. */
+  readonly waypointMissing?: WaypointMissing;
   readonly networkGateway?: GatewayAddress;
   readonly applicationTunnel?: { readonly protocol: 'none' | 'proxy'; readonly port: number };
 }

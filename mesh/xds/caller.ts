@@ -2,6 +2,7 @@
 // itself in a message does.
 
 import type { Metadata } from '@grpc/grpc-js';
+import type { GatewayKey } from '../model/routing.ts';
 
 export interface CallMetadata {
   /** From `authorization: Bearer <token>`; undefined if absent, malformed or given more than once. */
@@ -15,8 +16,16 @@ export interface CallMetadata {
 export interface Caller {
   /** For logs and limits, for example the node's name. */
   readonly name: string;
-  /** The node the token is bound to; without it the caller sees no resource that belongs to a node. */
+  /**
+   * Whose resources it may see besides those of everybody: the node that the token is bound to, or a waypoint
+   * (waypointOwner()). Names of nodes hold no slash, so the two are never taken for one another.
+   */
   readonly node?: string;
+}
+
+/** Owner of what one waypoint alone is told. */
+export function waypointOwner(gateway: GatewayKey): string {
+  return `waypoint/${gateway}`;
 }
 
 /** Undefined means the call is refused with UNAUTHENTICATED; a rejection means UNAVAILABLE, so the caller retries. */

@@ -18,7 +18,7 @@ import {
 } from './gen/envoy/service/discovery/v3/discovery_pb.ts';
 import { openChannel, parseControllerAddress } from './grpc-channel.ts';
 import { grpcService } from './grpc-service.ts';
-import { type RefusedResource, ResponseReader } from './response-reader.ts';
+import { type DocumentDecoders, type RefusedResource, ResponseReader } from './response-reader.ts';
 import {
   addressType,
   authorizationType,
@@ -64,6 +64,8 @@ export interface XdsClientOptions {
   readonly mode: 'wildcard' | 'on-demand';
   /** What the client is, and so which types it asks for; default `node`. A waypoint needs a Weft controller. */
   readonly role?: 'node' | 'waypoint';
+  /** A waypoint needs them: documentDecoders of document-decoders.ts, which a node tunnel never loads. */
+  readonly documents?: DocumentDecoders;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Further request headers. */
@@ -129,7 +131,12 @@ export class XdsClient {
     this.#backoff = new Backoff({ minMs: 10, maxMs: 15_000, ...(random && { random }) });
     const types = typesOfRole[options.role ?? 'node'];
     this.#types = types;
-    this.#readers = new Map([...types.always, ...types.ofWeft].map((type) => [type, new ResponseReader(type)]));
+    this.#readers = new Map(
+      [...types.always, ...types.ofWeft].map((type) => [
+        type,
+        new ResponseReader(type, { documents: options.documents }),
+      ]),
+    );
     this.#demands = new DemandList((names) => this.#request({ typeUrl: addressType, ...names }));
     // On demand, an istiod does not answer the empty subscription to addresses. A waypoint is nothing without its routes.
     if (options.role === 'waypoint') this.#awaited = new Set([...types.always, ...types.ofWeft]);
@@ -274,7 +281,10 @@ export class XdsClient {
     this.#handler.onState('connected');
     if (headers.get(weftHeader).length === 0) {
       if (this.#options.role === 'waypoint')
-        this.#options.logger.error({}, 'The controller is not of Weft: it has no configuration for a waypoint');
+        this.#options.logger.error(
+          {},
+          'The controller is not of Weft: it has no configuration for a waypoint',
+        );
       return;
     }
     for (const typeUrl of this.#types.ofWeft) {

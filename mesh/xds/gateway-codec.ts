@@ -1,9 +1,9 @@
-// istio.workload.GatewayAddress: where a waypoint or network gateway listens.
+// istio.workload.GatewayAddress: where a waypoint or network gateway listens, and what is done while none is ready.
 
 import { create } from '@bufbuild/protobuf';
 import { ipToBytes } from '../model/ip-address.ts';
-import type { GatewayAddress } from '../model/workload.ts';
-import { decodeIp, decodePort, reject, requireText } from './decode-field.ts';
+import type { GatewayAddress, WaypointMissing } from '../model/workload.ts';
+import { decodeEnum, decodeIp, decodePort, encodeEnum, reject, requireText } from './decode-field.ts';
 import {
   GatewayAddressSchema,
   type GatewayAddress as WireGateway,
@@ -33,4 +33,17 @@ export function decodeGateway(gateway: WireGateway | undefined, field: string): 
   }
   const address = decodeIp(destination.value.address, `${field}.address.address`);
   return { destination: { kind: 'address', network: destination.value.network, address }, hboneMtlsPort };
+}
+
+// Position 0 is the unset value: the built-in default applies.
+const waypointMissing = [undefined, 'refuse', 'l4-only'] as const;
+
+export function encodeWaypointMissing(value: WaypointMissing) {
+  return encodeEnum(waypointMissing, value);
+}
+
+/** Nothing for the unset value. */
+export function decodeWaypointMissing(wire: number | undefined): { waypointMissing?: WaypointMissing } {
+  if (wire === undefined || wire === 0) return {};
+  return { waypointMissing: decodeEnum(waypointMissing, wire, 'waypoint_missing') };
 }

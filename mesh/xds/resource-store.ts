@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../runtime/clock.ts';
 import type { EncodedResource } from './resource.ts';
 
 export interface StoredResource extends EncodedResource {
-  /** The only node that may see it; undefined for everybody. */
+  /** The only node or waypoint that may see it (Caller.node); undefined for everybody. */
   readonly owner?: string;
 }
 

@@ -1,10 +1,13 @@
 // Turns a delta response into a change of the model: the good resources are accepted and remembered, the bad ones
 // are listed with their reasons, and the last good content of a bad one stays. Never throws, whatever was sent.
 
+import type { Any } from '@bufbuild/protobuf/wkt';
 import type { AuthorizationPolicy } from '../model/authorization.ts';
 import { defaultMeshConfig, type MeshConfig } from '../model/mesh-config.ts';
 import { emptyDelta, type ModelDelta } from '../model/model.ts';
 import type { NodePod } from '../model/node-pod.ts';
+import type { RequestAuthentication, RequestAuthenticationKey } from '../model/request-authentication.ts';
+import type { GatewayKey, RoutingKey, ServiceRouting, WaypointConfig } from '../model/routing.ts';
 import type { Service, ServiceKey } from '../model/service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
 import { AcceptedSet, keyText, type ModelKey } from './accepted-set.ts';
@@ -12,7 +15,17 @@ import { decodeAddress } from './address-codec.ts';
 import { decodeAuthorization } from './authorization-codec.ts';
 import type { DeltaDiscoveryResponse, Resource } from './gen/envoy/service/discovery/v3/discovery_pb.ts';
 import type { Decoded } from './resource.ts';
-import { addressType, authorizationType, meshConfigType, nodePodType, type XdsType } from './type-urls.ts';
+import {
+  addressType,
+  authorizationType,
+  httpAuthorizationType,
+  meshConfigType,
+  nodePodType,
+  requestAuthenticationType,
+  serviceRoutingType,
+  waypointType,
+  type XdsType,
+} from './type-urls.ts';
 import { decodeMeshConfig, decodeNodePod, meshConfigName } from './weft-codec.ts';
 
 export interface RefusedResource {
@@ -25,11 +38,22 @@ export interface ReadResponse {
   readonly refused: readonly RefusedResource[];
 }
 
+/** Given by whoever subscribes to documents: see document-decoders.ts. */
+export interface DocumentDecoders {
+  readonly [waypointType]: (any: Any) => Decoded<WaypointConfig>;
+  readonly [serviceRoutingType]: (any: Any) => Decoded<ServiceRouting>;
+  readonly [httpAuthorizationType]: (any: Any) => Decoded<AuthorizationPolicy>;
+  readonly [requestAuthenticationType]: (any: Any) => Decoded<RequestAuthentication>;
+}
+
 type Value =
   | { readonly kind: 'workload'; readonly key: string; readonly value: Workload }
   | { readonly kind: 'service'; readonly key: string; readonly value: Service }
   | { readonly kind: 'policy'; readonly key: string; readonly value: AuthorizationPolicy }
   | { readonly kind: 'pod'; readonly key: string; readonly value: NodePod }
+  | { readonly kind: 'waypoint'; readonly key: string; readonly value: WaypointConfig }
+  | { readonly kind: 'routing'; readonly key: string; readonly value: ServiceRouting }
+  | { readonly kind: 'requestAuthentication'; readonly key: string; readonly value: RequestAuthentication }
   | { readonly kind: 'meshConfig'; readonly key: string; readonly value: MeshConfig };
 
 /** Kinds by type, in the order in which the name in a removal is tried (WIRE 3.2: workload uid, then service). */
@@ -38,14 +62,21 @@ const kindsOf: Readonly<Record<XdsType, readonly Value['kind'][]>> = {
   [authorizationType]: ['policy'],
   [nodePodType]: ['pod'],
   [meshConfigType]: ['meshConfig'],
+  [waypointType]: ['waypoint'],
+  [serviceRoutingType]: ['routing'],
+  [httpAuthorizationType]: ['policy'],
+  [requestAuthenticationType]: ['requestAuthentication'],
 };
 
 export class ResponseReader {
   readonly #typeUrl: XdsType;
+  readonly #documents: DocumentDecoders | undefined;
   readonly accepted: AcceptedSet<Value['kind']>;
 
-  constructor(typeUrl: XdsType) {
+  /** Without `documents` a resource of a document type is refused. */
+  constructor(typeUrl: XdsType, { documents }: { readonly documents?: DocumentDecoders | undefined } = {}) {
     this.#typeUrl = typeUrl;
+    this.#documents = documents;
     this.accepted = new AcceptedSet(kindsOf[typeUrl]);
   }
 
@@ -101,7 +132,44 @@ export class ResponseReader {
           key: meshConfigName,
           value,
         }));
+      case waypointType:
+      case serviceRoutingType:
+      case httpAuthorizationType:
+      case requestAuthenticationType:
+        return decodeDocument(this.#typeUrl, any, { name, decoders: this.#documents });
     }
+  }
+}
+
+function decodeDocument(
+  typeUrl: keyof DocumentDecoders,
+  any: Any,
+  { name, decoders }: { name: string; decoders: DocumentDecoders | undefined },
+): Decoded<Value> {
+  if (decoders === undefined) return { ok: false, reason: `Resources of ${typeUrl} are not read here` };
+  const decoded = documentValue(typeUrl, any, decoders);
+  if (!decoded.ok || decoded.value.key === name) return decoded;
+  return { ok: false, reason: `The document is "${decoded.value.key}" and came as "${name}"` };
+}
+
+function documentValue(
+  typeUrl: keyof DocumentDecoders,
+  any: Any,
+  decoders: DocumentDecoders,
+): Decoded<Value> {
+  switch (typeUrl) {
+    case waypointType:
+      return convert(decoders[typeUrl](any), (value) => ({ kind: 'waypoint', key: value.gateway, value }));
+    case serviceRoutingType:
+      return convert(decoders[typeUrl](any), (value) => ({ kind: 'routing', key: value.key, value }));
+    case httpAuthorizationType:
+      return convert(decoders[typeUrl](any), (value) => ({ kind: 'policy', key: value.key, value }));
+    case requestAuthenticationType:
+      return convert(decoders[typeUrl](any), (value) => ({
+        kind: 'requestAuthentication',
+        key: value.key,
+        value,
+      }));
   }
 }
 
@@ -124,6 +192,9 @@ function toDelta(values: readonly Value[], gone: readonly ModelKey<Value['kind']
     services: valuesOf('service'),
     policies: valuesOf('policy'),
     pods: valuesOf('pod'),
+    waypoints: valuesOf('waypoint'),
+    routings: valuesOf('routing'),
+    requestAuthentications: valuesOf('requestAuthentication'),
     ...(meshConfig && { meshConfig }),
     removed: {
       ...emptyDelta.removed,
@@ -131,6 +202,9 @@ function toDelta(values: readonly Value[], gone: readonly ModelKey<Value['kind']
       services: goneOf<ServiceKey>('service'),
       policies: goneOf<PolicyKey>('policy'),
       pods: goneOf<WorkloadUid>('pod'),
+      waypoints: goneOf<GatewayKey>('waypoint'),
+      routings: goneOf<RoutingKey>('routing'),
+      requestAuthentications: goneOf<RequestAuthenticationKey>('requestAuthentication'),
     },
   };
 }

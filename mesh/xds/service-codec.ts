@@ -7,7 +7,12 @@ import { serviceKey } from '../model/key.ts';
 import type { LoadBalancing, Service, ServicePort, VirtualAddress } from '../model/service.ts';
 import { decodeEnum, decodeIp, decodePort, encodeEnum, reject, requireText } from './decode-field.ts';
 import { encodeExtension, findExtension } from './extension.ts';
-import { decodeGateway, encodeGateway } from './gateway-codec.ts';
+import {
+  decodeGateway,
+  decodeWaypointMissing,
+  encodeGateway,
+  encodeWaypointMissing,
+} from './gateway-codec.ts';
 import {
   AddressSchema,
   type LoadBalancing as WireLoadBalancing,
@@ -67,12 +72,13 @@ function toWire(service: Service): WireService {
   });
 }
 
-function serviceDetails({ ports, trafficPolicy }: Service): ServiceDetails | undefined {
+function serviceDetails({ ports, trafficPolicy, waypointMissing }: Service): ServiceDetails | undefined {
   const named = ports.some(({ name }) => name !== '');
-  if (!named && trafficPolicy === undefined) return undefined;
+  if (!named && trafficPolicy === undefined && waypointMissing === undefined) return undefined;
   return create(ServiceDetailsSchema, {
     portNames: named ? ports.map(({ name }) => name) : [],
     ...(trafficPolicy && { trafficPolicy: encodeTrafficPolicy(trafficPolicy) }),
+    ...(waypointMissing && { waypointMissing: encodeWaypointMissing(waypointMissing) }),
   });
 }
 
@@ -105,6 +111,7 @@ export function serviceFromWire(wire: WireService): Service {
     ...(details?.trafficPolicy && {
       trafficPolicy: decodeTrafficPolicy(details.trafficPolicy, 'traffic_policy'),
     }),
+    ...decodeWaypointMissing(details?.waypointMissing),
   };
 }
 

@@ -59,7 +59,12 @@ const numbers: readonly (readonly [DescMessage, string])[] = [
     weft.NodePodSchema,
     'uid 1 name 2 namespace 3 service_account 4 trust_domain 5 node 6 addresses 7 netns 8 enrolled 9',
   ],
-  [weft.ServiceDetailsSchema, 'port_names 1 traffic_policy 2'],
+  [weft.ServiceDetailsSchema, 'port_names 1 traffic_policy 2 waypoint_missing 3'],
+  [weft.WorkloadDetailsSchema, 'waypoint_missing 1'],
+  [weft.WaypointSchema, 'json 1'],
+  [weft.ServiceRoutingSchema, 'json 1'],
+  [weft.HttpAuthorizationSchema, 'json 1'],
+  [weft.RequestAuthenticationSchema, 'json 1'],
   [
     weft.TrafficPolicySchema,
     'key 1 connect_timeout_ms 2 idle_timeout_ms 3 max_connections 4 dial_attempts 5 balancing 6 outlier_detection 7',

@@ -4,9 +4,15 @@
 import { create } from '@bufbuild/protobuf';
 import { ipToBytes } from '../model/ip-address.ts';
 import type { ServiceKey } from '../model/service.ts';
-import type { PolicyKey, PortMapping, Workload, WorkloadUid } from '../model/workload.ts';
+import type { PolicyKey, PortMapping, WaypointMissing, Workload, WorkloadUid } from '../model/workload.ts';
 import { decodeEnum, decodeIp, decodePort, encodeEnum, reject, requireText } from './decode-field.ts';
-import { decodeGateway, encodeGateway } from './gateway-codec.ts';
+import { encodeExtension, findExtension } from './extension.ts';
+import {
+  decodeGateway,
+  decodeWaypointMissing,
+  encodeGateway,
+  encodeWaypointMissing,
+} from './gateway-codec.ts';
 import {
   AddressSchema,
   type PortList,
@@ -15,6 +21,7 @@ import {
   WorkloadSchema,
   type Workload as WireWorkload,
 } from './gen/istio/workload/workload_pb.ts';
+import { WorkloadDetailsSchema } from './gen/weft/v1/weft_pb.ts';
 import { type EncodedResource, encodeResource } from './resource.ts';
 
 const tunnelProtocols = ['none', 'hbone'] as const;
@@ -36,7 +43,7 @@ export function encodeWorkload(workload: Workload): EncodedResource {
 }
 
 function toWire(workload: Workload): WireWorkload {
-  const { waypoint, networkGateway, applicationTunnel, locality } = workload;
+  const { waypoint, networkGateway, applicationTunnel, locality, waypointMissing } = workload;
   return create(WorkloadSchema, {
     name: workload.name,
     namespace: workload.namespace,
@@ -67,7 +74,13 @@ function toWire(workload: Workload): WireWorkload {
         port: applicationTunnel.port,
       },
     }),
+    ...(waypointMissing && { extensions: [encodeDetails(waypointMissing)] }),
   });
+}
+
+function encodeDetails(waypointMissing: WaypointMissing) {
+  const details = create(WorkloadDetailsSchema, { waypointMissing: encodeWaypointMissing(waypointMissing) });
+  return encodeExtension(WorkloadDetailsSchema, details);
 }
 
 function encodeServices(services: Workload['services']): Record<string, PortList> {
@@ -123,6 +136,7 @@ function optionalParts(wire: WireWorkload): Partial<Workload> {
   return {
     ...(waypoint && { waypoint: decodeGateway(waypoint, 'waypoint') }),
     ...(networkGateway && { networkGateway: decodeGateway(networkGateway, 'network_gateway') }),
+    ...decodeWaypointMissing(findExtension(wire.extensions, WorkloadDetailsSchema)?.waypointMissing),
     ...(tunnel && {
       applicationTunnel: {
         protocol: decodeEnum(tunnelKinds, tunnel.protocol, 'application_tunnel.protocol'),

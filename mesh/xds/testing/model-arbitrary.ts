@@ -11,13 +11,13 @@ import type { Service } from '../../model/service.ts';
 import type { TrafficPolicy } from '../../model/traffic-policy.ts';
 import type { GatewayAddress, PolicyKey, Workload, WorkloadUid } from '../../model/workload.ts';
 
-const label = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
-const text = fc.oneof(fc.constant(''), fc.string({ unit: 'grapheme', maxLength: 12 }));
-const someText = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
+export const label = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
+export const text = fc.oneof(fc.constant(''), fc.string({ unit: 'grapheme', maxLength: 12 }));
+export const someText = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
 const port = fc.nat(65_535);
 const uint32 = fc.nat(0xffff_ffff);
 
-const ip: fc.Arbitrary<IpAddress> = fc
+export const ip: fc.Arbitrary<IpAddress> = fc
   .oneof(fc.uint8Array({ minLength: 4, maxLength: 4 }), fc.uint8Array({ minLength: 16, maxLength: 16 }))
   .map(ipFromBytes);
 
@@ -33,7 +33,7 @@ const gateway: fc.Arbitrary<GatewayAddress> = fc.record({
   hboneMtlsPort: port,
 });
 
-const service = fc.tuple(label, label).map(([namespace, hostname]) => serviceKey(namespace, hostname));
+export const service = fc.tuple(label, label).map(([namespace, hostname]) => serviceKey(namespace, hostname));
 
 export const workloadArbitrary: fc.Arbitrary<Workload> = fc.record(
   {
@@ -67,6 +67,7 @@ export const workloadArbitrary: fc.Arbitrary<Workload> = fc.record(
       { maxLength: 3 },
     ),
     waypoint: gateway,
+    waypointMissing: fc.constantFrom('refuse', 'l4-only'),
     networkGateway: gateway,
     applicationTunnel: fc.record({ protocol: fc.constantFrom('none', 'proxy'), port }),
   },
@@ -150,6 +151,7 @@ export const serviceArbitrary: fc.Arbitrary<Service> = fc
       canonical: fc.boolean(),
       visibility: fc.constantFrom('public', 'namespace'),
       waypoint: gateway,
+      waypointMissing: fc.constantFrom('refuse', 'l4-only'),
       trafficPolicy,
     },
     {
@@ -170,7 +172,7 @@ export const serviceArbitrary: fc.Arbitrary<Service> = fc
   )
   .map((fields) => ({ key: serviceKey(fields.namespace, fields.hostname), ...fields }));
 
-const stringMatches: fc.Arbitrary<StringMatch[]> = fc.array(
+export const stringMatches: fc.Arbitrary<StringMatch[]> = fc.array(
   fc.oneof(
     fc.record({ kind: fc.constantFrom('exact' as const, 'prefix' as const, 'suffix' as const), value: text }),
     fc.constant({ kind: 'presence' as const }),
@@ -181,7 +183,7 @@ const cidrs = fc.array(cidr, { maxLength: 2 });
 const ports = fc.array(port, { maxLength: 2 });
 const accounts = fc.array(fc.record({ namespace: text, serviceAccount: text }), { maxLength: 2 });
 
-const match: fc.Arbitrary<Match> = fc.record({
+export const match: fc.Arbitrary<Match> = fc.record({
   namespaces: stringMatches,
   notNamespaces: stringMatches,
   principals: stringMatches,

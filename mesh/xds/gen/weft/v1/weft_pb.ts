@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file weft/v1/weft.proto.
  */
 export const file_weft_v1_weft: GenFile = /*@__PURE__*/
-  fileDesc("ChJ3ZWZ0L3YxL3dlZnQucHJvdG8SB3dlZnQudjEimQMKCk1lc2hDb25maWcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiYKBG10bHMYAiABKA4yGC53ZWZ0LnYxLk1lc2hDb25maWcuTXRscxJFChR1bmtub3duX2Rlc3RpbmF0aW9ucxgDIAEoDjInLndlZnQudjEuTWVzaENvbmZpZy5Vbmtub3duRGVzdGluYXRpb25zEjEKCmFjY2Vzc19sb2cYBCABKA4yHS53ZWZ0LnYxLk1lc2hDb25maWcuQWNjZXNzTG9nIjgKBE10bHMSFAoQTVRMU19VTlNQRUNJRklFRBAAEg4KClBFUk1JU1NJVkUQARIKCgZTVFJJQ1QQAiJQChNVbmtub3duRGVzdGluYXRpb25zEiQKIFVOS05PV05fREVTVElOQVRJT05TX1VOU1BFQ0lGSUVEEAASCQoFQUxMT1cQARIICgRERU5ZEAIiRwoJQWNjZXNzTG9nEhoKFkFDQ0VTU19MT0dfVU5TUEVDSUZJRUQQABIHCgNBTEwQARIMCghGQUlMVVJFUxACEgcKA09GRhADIqgBCgdOb2RlUG9kEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYBCABKAkSFAoMdHJ1c3RfZG9tYWluGAUgASgJEgwKBG5vZGUYBiABKAkSEQoJYWRkcmVzc2VzGAcgAygMEg0KBW5ldG5zGAggASgJEhAKCGVucm9sbGVkGAkgASgIIlQKDlNlcnZpY2VEZXRhaWxzEhIKCnBvcnRfbmFtZXMYASADKAkSLgoOdHJhZmZpY19wb2xpY3kYAiABKAsyFi53ZWZ0LnYxLlRyYWZmaWNQb2xpY3kixQMKDVRyYWZmaWNQb2xpY3kSCwoDa2V5GAEgASgJEh8KEmNvbm5lY3RfdGltZW91dF9tcxgCIAEoDUgAiAEBEhwKD2lkbGVfdGltZW91dF9tcxgDIAEoDUgBiAEBEhwKD21heF9jb25uZWN0aW9ucxgEIAEoDUgCiAEBEhoKDWRpYWxfYXR0ZW1wdHMYBSABKA1IA4gBARIzCgliYWxhbmNpbmcYBiABKA4yIC53ZWZ0LnYxLlRyYWZmaWNQb2xpY3kuQmFsYW5jaW5nEjQKEW91dGxpZXJfZGV0ZWN0aW9uGAcgASgLMhkud2VmdC52MS5PdXRsaWVyRGV0ZWN0aW9uInIKCUJhbGFuY2luZxIZChVCQUxBTkNJTkdfVU5TUEVDSUZJRUQQABINCglQRUFLX0VXTUEQARIVChFMRUFTVF9DT05ORUNUSU9OUxACEg8KC1JPVU5EX1JPQklOEAMSEwoPV0VJR0hURURfUkFORE9NEARCFQoTX2Nvbm5lY3RfdGltZW91dF9tc0ISChBfaWRsZV90aW1lb3V0X21zQhIKEF9tYXhfY29ubmVjdGlvbnNCEAoOX2RpYWxfYXR0ZW1wdHMigQEKEE91dGxpZXJEZXRlY3Rpb24SHAoUY29uc2VjdXRpdmVfZmFpbHVyZXMYASABKA0SGAoQYmFzZV9lamVjdGlvbl9tcxgCIAEoDRIXCg9tYXhfZWplY3Rpb25fbXMYAyABKA0SHAoUbWF4X2VqZWN0aW9uX3BlcmNlbnQYBCABKA0ingEKFEF1dGhvcml6YXRpb25EZXRhaWxzEjQKBmFjdGlvbhgBIAEoDjIkLndlZnQudjEuQXV0aG9yaXphdGlvbkRldGFpbHMuQWN0aW9uEhIKCnJ1bGVfbmFtZXMYAiADKAkSDwoHZHJ5X3J1bhgDIAEoCCIrCgZBY3Rpb24SFgoSQUNUSU9OX1VOU1BFQ0lGSUVEEAASCQoFQVVESVQQAWIGcHJvdG8z");
+  fileDesc("ChJ3ZWZ0L3YxL3dlZnQucHJvdG8SB3dlZnQudjEimQMKCk1lc2hDb25maWcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiYKBG10bHMYAiABKA4yGC53ZWZ0LnYxLk1lc2hDb25maWcuTXRscxJFChR1bmtub3duX2Rlc3RpbmF0aW9ucxgDIAEoDjInLndlZnQudjEuTWVzaENvbmZpZy5Vbmtub3duRGVzdGluYXRpb25zEjEKCmFjY2Vzc19sb2cYBCABKA4yHS53ZWZ0LnYxLk1lc2hDb25maWcuQWNjZXNzTG9nIjgKBE10bHMSFAoQTVRMU19VTlNQRUNJRklFRBAAEg4KClBFUk1JU1NJVkUQARIKCgZTVFJJQ1QQAiJQChNVbmtub3duRGVzdGluYXRpb25zEiQKIFVOS05PV05fREVTVElOQVRJT05TX1VOU1BFQ0lGSUVEEAASCQoFQUxMT1cQARIICgRERU5ZEAIiRwoJQWNjZXNzTG9nEhoKFkFDQ0VTU19MT0dfVU5TUEVDSUZJRUQQABIHCgNBTEwQARIMCghGQUlMVVJFUxACEgcKA09GRhADIqgBCgdOb2RlUG9kEgsKA3VpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhEKCW5hbWVzcGFjZRgDIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYBCABKAkSFAoMdHJ1c3RfZG9tYWluGAUgASgJEgwKBG5vZGUYBiABKAkSEQoJYWRkcmVzc2VzGAcgAygMEg0KBW5ldG5zGAggASgJEhAKCGVucm9sbGVkGAkgASgIIogBCg5TZXJ2aWNlRGV0YWlscxISCgpwb3J0X25hbWVzGAEgAygJEi4KDnRyYWZmaWNfcG9saWN5GAIgASgLMhYud2VmdC52MS5UcmFmZmljUG9saWN5EjIKEHdheXBvaW50X21pc3NpbmcYAyABKA4yGC53ZWZ0LnYxLldheXBvaW50TWlzc2luZyJFCg9Xb3JrbG9hZERldGFpbHMSMgoQd2F5cG9pbnRfbWlzc2luZxgBIAEoDjIYLndlZnQudjEuV2F5cG9pbnRNaXNzaW5nIsUDCg1UcmFmZmljUG9saWN5EgsKA2tleRgBIAEoCRIfChJjb25uZWN0X3RpbWVvdXRfbXMYAiABKA1IAIgBARIcCg9pZGxlX3RpbWVvdXRfbXMYAyABKA1IAYgBARIcCg9tYXhfY29ubmVjdGlvbnMYBCABKA1IAogBARIaCg1kaWFsX2F0dGVtcHRzGAUgASgNSAOIAQESMwoJYmFsYW5jaW5nGAYgASgOMiAud2VmdC52MS5UcmFmZmljUG9saWN5LkJhbGFuY2luZxI0ChFvdXRsaWVyX2RldGVjdGlvbhgHIAEoCzIZLndlZnQudjEuT3V0bGllckRldGVjdGlvbiJyCglCYWxhbmNpbmcSGQoVQkFMQU5DSU5HX1VOU1BFQ0lGSUVEEAASDQoJUEVBS19FV01BEAESFQoRTEVBU1RfQ09OTkVDVElPTlMQAhIPCgtST1VORF9ST0JJThADEhMKD1dFSUdIVEVEX1JBTkRPTRAEQhUKE19jb25uZWN0X3RpbWVvdXRfbXNCEgoQX2lkbGVfdGltZW91dF9tc0ISChBfbWF4X2Nvbm5lY3Rpb25zQhAKDl9kaWFsX2F0dGVtcHRzIoEBChBPdXRsaWVyRGV0ZWN0aW9uEhwKFGNvbnNlY3V0aXZlX2ZhaWx1cmVzGAEgASgNEhgKEGJhc2VfZWplY3Rpb25fbXMYAiABKA0SFwoPbWF4X2VqZWN0aW9uX21zGAMgASgNEhwKFG1heF9lamVjdGlvbl9wZXJjZW50GAQgASgNIp4BChRBdXRob3JpemF0aW9uRGV0YWlscxI0CgZhY3Rpb24YASABKA4yJC53ZWZ0LnYxLkF1dGhvcml6YXRpb25EZXRhaWxzLkFjdGlvbhISCgpydWxlX25hbWVzGAIgAygJEg8KB2RyeV9ydW4YAyABKAgiKwoGQWN0aW9uEhYKEkFDVElPTl9VTlNQRUNJRklFRBAAEgkKBUFVRElUEAEiGAoIV2F5cG9pbnQSDAoEanNvbhgBIAEoCSIeCg5TZXJ2aWNlUm91dGluZxIMCgRqc29uGAEgASgJIiEKEUh0dHBBdXRob3JpemF0aW9uEgwKBGpzb24YASABKAkiJQoVUmVxdWVzdEF1dGhlbnRpY2F0aW9uEgwKBGpzb24YASABKAkqTAoPV2F5cG9pbnRNaXNzaW5nEiAKHFdBWVBPSU5UX01JU1NJTkdfVU5TUEVDSUZJRUQQABIKCgZSRUZVU0UQARILCgdMNF9PTkxZEAJiBnByb3RvMw");
 
 /**
  * One resource, named "mesh".
@@ -225,6 +225,13 @@ export type ServiceDetails = Message<"weft.v1.ServiceDetails"> & {
    * @generated from field: weft.v1.TrafficPolicy traffic_policy = 2;
    */
   trafficPolicy?: TrafficPolicy | undefined;
+
+  /**
+   * While its waypoint has no ready endpoint.
+   *
+   * @generated from field: weft.v1.WaypointMissing waypoint_missing = 3;
+   */
+  waypointMissing: WaypointMissing;
 };
 
 /**
@@ -233,6 +240,25 @@ export type ServiceDetails = Message<"weft.v1.ServiceDetails"> & {
  */
 export const ServiceDetailsSchema: GenMessage<ServiceDetails> = /*@__PURE__*/
   messageDesc(file_weft_v1_weft, 2);
+
+/**
+ * In istio.workload.Workload.extensions.
+ *
+ * @generated from message weft.v1.WorkloadDetails
+ */
+export type WorkloadDetails = Message<"weft.v1.WorkloadDetails"> & {
+  /**
+   * @generated from field: weft.v1.WaypointMissing waypoint_missing = 1;
+   */
+  waypointMissing: WaypointMissing;
+};
+
+/**
+ * Describes the message weft.v1.WorkloadDetails.
+ * Use `create(WorkloadDetailsSchema)` to create a new message.
+ */
+export const WorkloadDetailsSchema: GenMessage<WorkloadDetails> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 3);
 
 /**
  * @generated from message weft.v1.TrafficPolicy
@@ -279,7 +305,7 @@ export type TrafficPolicy = Message<"weft.v1.TrafficPolicy"> & {
  * Use `create(TrafficPolicySchema)` to create a new message.
  */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 3);
+  messageDesc(file_weft_v1_weft, 4);
 
 /**
  * @generated from enum weft.v1.TrafficPolicy.Balancing
@@ -320,7 +346,7 @@ export type TrafficPolicy_Balancing = (typeof TrafficPolicy_Balancing)[keyof typ
  * Describes the enum weft.v1.TrafficPolicy.Balancing.
  */
 export const TrafficPolicy_BalancingSchema: GenEnum<TrafficPolicy_Balancing> = /*@__PURE__*/
-  enumDesc(file_weft_v1_weft, 3, 0);
+  enumDesc(file_weft_v1_weft, 4, 0);
 
 /**
  * @generated from message weft.v1.OutlierDetection
@@ -352,7 +378,7 @@ export type OutlierDetection = Message<"weft.v1.OutlierDetection"> & {
  * Use `create(OutlierDetectionSchema)` to create a new message.
  */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 4);
+  messageDesc(file_weft_v1_weft, 5);
 
 /**
  * In istio.security.Authorization.extensions.
@@ -385,7 +411,7 @@ export type AuthorizationDetails = Message<"weft.v1.AuthorizationDetails"> & {
  * Use `create(AuthorizationDetailsSchema)` to create a new message.
  */
 export const AuthorizationDetailsSchema: GenMessage<AuthorizationDetails> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 5);
+  messageDesc(file_weft_v1_weft, 6);
 
 /**
  * @generated from enum weft.v1.AuthorizationDetails.Action
@@ -415,5 +441,120 @@ export type AuthorizationDetails_Action = (typeof AuthorizationDetails_Action)[k
  * Describes the enum weft.v1.AuthorizationDetails.Action.
  */
 export const AuthorizationDetails_ActionSchema: GenEnum<AuthorizationDetails_Action> = /*@__PURE__*/
-  enumDesc(file_weft_v1_weft, 5, 0);
+  enumDesc(file_weft_v1_weft, 6, 0);
+
+/**
+ * A waypoint's own settings; named `namespace/name` of its Gateway, sent to that waypoint only.
+ *
+ * @generated from message weft.v1.Waypoint
+ */
+export type Waypoint = Message<"weft.v1.Waypoint"> & {
+  /**
+   * @generated from field: string json = 1;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message weft.v1.Waypoint.
+ * Use `create(WaypointSchema)` to create a new message.
+ */
+export const WaypointSchema: GenMessage<Waypoint> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 7);
+
+/**
+ * How one waypoint serves one service; named `gateway|service`, sent to that waypoint only.
+ *
+ * @generated from message weft.v1.ServiceRouting
+ */
+export type ServiceRouting = Message<"weft.v1.ServiceRouting"> & {
+  /**
+   * @generated from field: string json = 1;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message weft.v1.ServiceRouting.
+ * Use `create(ServiceRoutingSchema)` to create a new message.
+ */
+export const ServiceRoutingSchema: GenMessage<ServiceRouting> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 8);
+
+/**
+ * A whole AuthorizationPolicy, of which Istio's own message holds the L4 part only; named by the policy's key.
+ *
+ * @generated from message weft.v1.HttpAuthorization
+ */
+export type HttpAuthorization = Message<"weft.v1.HttpAuthorization"> & {
+  /**
+   * @generated from field: string json = 1;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message weft.v1.HttpAuthorization.
+ * Use `create(HttpAuthorizationSchema)` to create a new message.
+ */
+export const HttpAuthorizationSchema: GenMessage<HttpAuthorization> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 9);
+
+/**
+ * Named `namespace/name`.
+ *
+ * @generated from message weft.v1.RequestAuthentication
+ */
+export type RequestAuthentication = Message<"weft.v1.RequestAuthentication"> & {
+  /**
+   * @generated from field: string json = 1;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message weft.v1.RequestAuthentication.
+ * Use `create(RequestAuthenticationSchema)` to create a new message.
+ */
+export const RequestAuthenticationSchema: GenMessage<RequestAuthentication> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 10);
+
+/**
+ * What happens to traffic of something that has a waypoint of which no endpoint is ready.
+ *
+ * @generated from enum weft.v1.WaypointMissing
+ */
+export const WaypointMissing = {
+  /**
+   * The built-in default: it is refused.
+   *
+   * @generated from enum value: WAYPOINT_MISSING_UNSPECIFIED = 0;
+   */
+  WAYPOINT_MISSING_UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: REFUSE = 1;
+   */
+  REFUSE: 1,
+
+  /**
+   * It goes on as if there was no waypoint: L4 policies are enforced, nothing else is.
+   *
+   * @generated from enum value: L4_ONLY = 2;
+   */
+  L4_ONLY: 2,
+} as const;
+
+/**
+ * What happens to traffic of something that has a waypoint of which no endpoint is ready.
+ *
+ * @generated from enum weft.v1.WaypointMissing
+ */
+export type WaypointMissing = (typeof WaypointMissing)[keyof typeof WaypointMissing] | UnknownEnum;
+
+/**
+ * Describes the enum weft.v1.WaypointMissing.
+ */
+export const WaypointMissingSchema: GenEnum<WaypointMissing> = /*@__PURE__*/
+  enumDesc(file_weft_v1_weft, 0);
 
