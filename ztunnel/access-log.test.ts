@@ -3,7 +3,8 @@ import type { Decision } from '../mesh/authz/policy-set.ts';
 import { makeService, makeWorkload } from '../mesh/model/fixture.ts';
 import { policyKey } from '../mesh/model/key.ts';
 import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
-import { denialReason, formatAudit, formatClosed, formatFailed, isLogged } from './access-log.ts';
+import { isLogged } from '../mesh/proxy/log-line.ts';
+import { denialReason, formatAudit, formatClosed, formatFailed } from './access-log.ts';
 import { makeConnectionInfo } from './connection-info.fixture.ts';
 
 const identity = (serviceAccount: string) =>

@@ -3,13 +3,8 @@
 
 import type { Decision } from '../mesh/authz/policy-set.ts';
 import { formatHostPort } from '../mesh/model/ip-address.ts';
-import type { MeshConfig } from '../mesh/model/mesh-config.ts';
+import { type AccessLogFormat, formatLogLine, type LogField } from '../mesh/proxy/log-line.ts';
 import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
-
-export type AccessLogFormat = 'text' | 'json';
-
-/** Bare values are addresses and numbers; `quoted` ones come from outside and are escaped. */
-type Field = readonly [name: string, value: string | number | undefined, how: 'bare' | 'quoted'];
 
 /** The line of a connection that was open. `endedAt` is wall-clock ms. */
 export function formatClosed(
@@ -18,14 +13,14 @@ export function formatClosed(
   options: { readonly endedAt: number; readonly format: AccessLogFormat },
 ): string {
   const outbound = info.direction === 'outbound';
-  const failure: Field[] =
+  const failure: LogField[] =
     end.error === undefined && end.flag === '-'
       ? []
       : [
           ['error', end.error ?? `connection ended with ${end.flag}`, 'quoted'],
           ['response_flags', end.flag === '-' ? undefined : end.flag, 'quoted'],
         ];
-  const fields: Field[] = [
+  const fields: LogField[] = [
     ...sourceFields(info),
     ...destinationFields(info),
     ['direction', info.direction, 'quoted'],
@@ -36,7 +31,7 @@ export function formatClosed(
     ...failure,
   ];
   const level = failure.length === 0 ? 'info' : 'error';
-  return formatLine(level, 'connection complete', fields, options);
+  return formatLogLine({ level, message: 'connection complete' }, fields, options);
 }
 
 /** The line of a connection that never was open: who, where to as far as it was known, and why. */
@@ -47,14 +42,14 @@ export function formatFailed(
 ): string {
   // A tunnel that was dialled was dialled as the pod, also if the other side never answered.
   const dialledAsPod = info.direction === 'outbound' && info.hboneAuthority !== undefined;
-  const fields: Field[] = [
+  const fields: LogField[] = [
     ...sourceFields(info, info.mutualTls || dialledAsPod),
     ...destinationFields(info),
     ['direction', info.direction, 'quoted'],
     ['error', failure.reason, 'quoted'],
     ['response_flags', failure.flag === '-' ? undefined : failure.flag, 'quoted'],
   ];
-  return formatLine('warn', 'connection failed', fields, options);
+  return formatLogLine({ level: 'warn', message: 'connection failed' }, fields, options);
 }
 
 /** AUDIT and dry-run policies that matched: they decide nothing and are said. */
@@ -67,12 +62,12 @@ export function formatAudit(
     const at = rule === '' ? policy : `${policy} rule ${rule}`;
     return wouldDeny === undefined ? at : `${at} (${wouldDeny ? 'would deny' : 'would allow'})`;
   });
-  const fields: Field[] = [
+  const fields: LogField[] = [
     ...sourceFields(info),
     ...destinationFields(info),
     ['policies', hits.join(', '), 'quoted'],
   ];
-  return formatLine('info', 'policy audit', fields, options);
+  return formatLogLine({ level: 'info', message: 'policy audit' }, fields, options);
 }
 
 /** What a denial reads like, the same on both sides: `connection denied by policy shop/only-web rule 0`. */
@@ -86,12 +81,7 @@ export function denialReason({ reason, policy, rule }: Decision): string {
     : `connection denied by policy ${policy} rule ${rule}`;
 }
 
-/** Whether MeshConfig wants the line. */
-export function isLogged(mode: MeshConfig['accessLog'], failed: boolean): boolean {
-  return mode === 'all' || (mode === 'failures' && failed);
-}
-
-function sourceFields(info: ConnectionInfo, showIdentity = info.mutualTls): Field[] {
+function sourceFields(info: ConnectionInfo, showIdentity = info.mutualTls): LogField[] {
   const { sourceWorkload: workload, sourceLabels: labels } = info;
   return [
     ['src.addr', formatHostPort(info.sourceAddress, info.sourcePort), 'bare'],
@@ -102,7 +92,7 @@ function sourceFields(info: ConnectionInfo, showIdentity = info.mutualTls): Fiel
   ];
 }
 
-function destinationFields(info: ConnectionInfo): Field[] {
+function destinationFields(info: ConnectionInfo): LogField[] {
   const { destinationWorkload: workload } = info;
   return [
     ['dst.addr', formatHostPort(info.destinationAddress, info.destinationPort), 'bare'],
@@ -118,28 +108,4 @@ function destinationFields(info: ConnectionInfo): Field[] {
 /** An authority comes from the peer: only what looks like one stands without quotes. */
 function isPlain(text: string | undefined): boolean {
   return text === undefined || /^[\w.:[\]-]+$/.test(text);
-}
-
-function formatLine(
-  level: 'info' | 'warn' | 'error',
-  message: string,
-  fields: readonly Field[],
-  { endedAt, format }: { readonly endedAt: number; readonly format: AccessLogFormat },
-): string {
-  const time = new Date(endedAt).toISOString();
-  let line =
-    format === 'json'
-      ? `{"level":"${level}","time":"${time}","scope":"access","message":"${message}"`
-      : `${time}\t${level}\taccess\t${message}\t`;
-  let separator = '';
-  for (const [name, value, how] of fields) {
-    if (value === undefined || value === '') continue;
-    if (format === 'json') {
-      line += `,"${name}":${JSON.stringify(value)}`;
-    } else {
-      line += `${separator}${name}=${how === 'bare' ? value : JSON.stringify(value)}`;
-      separator = ' ';
-    }
-  }
-  return format === 'json' ? `${line}}\n` : `${line}\n`;
 }

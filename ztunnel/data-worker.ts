@@ -1,8 +1,7 @@
 // The main thread's end of a data worker: posts and wakes, asks and waits for the answer, hands on what it reports.
 // A worker that dies takes the process with it: capture stays pinned, so its pods are refused until the next start.
 
-import { Worker } from 'node:worker_threads';
-import { wakeReactor } from '../mesh/io/reactor.ts';
+import { WorkerThread } from '../mesh/proxy/worker-thread.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts';
@@ -17,43 +16,32 @@ export interface DataWorkerHandler {
 }
 
 export class DataWorker {
-  #worker: Worker;
-  #handler: DataWorkerHandler;
-  #wakeFd = -1;
-  #queued: ToWorker[] = [];
-  #answers = new Map<number, (value: FromWorker) => void>();
-  #nextId = 1;
+  readonly #thread: WorkerThread<ToWorker, FromWorker>;
+  readonly #handler: DataWorkerHandler;
   #drained: (() => void) | undefined;
-  #stopping = false;
 
   constructor(start: WorkerStart, handler: DataWorkerHandler) {
     this.#handler = handler;
-    this.#worker = new Worker(new URL('./worker-main.ts', import.meta.url), { workerData: start });
-    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
-    this.#worker.on('error', (error) =>
-      handler.onDied(error instanceof Error ? error : new Error(String(error))),
+    this.#thread = new WorkerThread(
+      { entry: new URL('./worker-main.ts', import.meta.url), data: start },
+      { onMessage: (message) => this.#receive(message), onDied: (error) => handler.onDied(error) },
     );
-    this.#worker.on('exit', (code) => {
-      if (!this.#stopping) handler.onDied(new Error(`A data worker ended with code ${code}`));
-    });
   }
 
-  /** In order; nothing is lost before the worker is ready. After `stop` nothing is sent: its descriptor is closed. */
+  /** In order; nothing is lost before the worker is ready. After `stop` nothing is sent. */
   post(message: ToWorker): void {
-    if (this.#stopping) return;
-    if (this.#wakeFd < 0) this.#queued.push(message);
-    else this.#send(message);
+    this.#thread.post(message);
   }
 
   async metrics(): Promise<MetricsSnapshot> {
-    const answer = await this.#ask('metrics');
+    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'metrics' }));
     if (answer.kind !== 'metrics')
       throw new Error(`A data worker answered ${answer.kind} when asked for metrics`);
     return answer.metrics;
   }
 
   async connections(): Promise<readonly ConnectionSummary[]> {
-    const answer = await this.#ask('connections');
+    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'connections' }));
     if (answer.kind !== 'connections')
       throw new Error(`A data worker answered ${answer.kind} when asked for connections`);
     return answer.connections;
@@ -68,46 +56,22 @@ export class DataWorker {
   }
 
   /** Drops what is open and ends the thread. */
-  async stop(): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
-    this.post({ kind: 'stop' });
-    this.#stopping = true;
-    await ended;
-  }
-
-  #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
-    wakeReactor(this.#wakeFd);
-  }
-
-  #ask(what: 'metrics' | 'connections'): Promise<FromWorker> {
-    const id = this.#nextId++;
-    return new Promise((resolve) => {
-      this.#answers.set(id, resolve);
-      this.post({ kind: 'query', id, what });
-    });
+  stop(): Promise<void> {
+    return this.#thread.stop({ kind: 'stop' });
   }
 
   #receive(message: FromWorker): void {
     switch (message.kind) {
-      case 'ready':
-        this.#wakeFd = message.wakeFd;
-        for (const queued of this.#queued.splice(0)) this.#send(queued);
-        return;
       case 'access-log':
         return this.#handler.onAccessLog(message.text, message.dropped);
       case 'log':
         return this.#handler.onLog(message.level, message.message, message.fields);
-      case 'metrics':
-      case 'connections':
-        this.#answers.get(message.id)?.(message);
-        this.#answers.delete(message.id);
-        return;
       case 'look-up':
         return this.#handler.onLookUp(message.hostname);
       case 'drained':
-        this.#drained?.();
-        return;
+        return this.#drained?.();
+      case 'metrics':
+      case 'connections':
       case 'stopped':
         return;
     }

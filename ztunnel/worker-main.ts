@@ -1,25 +1,17 @@
-// Entry of a data worker thread. Its reactor blocks in epoll, so the main thread posts messages and wakes it by an
-// eventfd; messages are then read in one go.
+// Entry of a data worker's thread: puts a data plane on a loop and does what the main thread says.
 
-import { flushCompileCache } from 'node:module';
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { Reactor } from '../mesh/io/reactor.ts';
+import { workerData } from 'node:worker_threads';
+import { WorkerLoop } from '../mesh/proxy/worker-loop.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { closeListeners, DataPlane } from './data-plane.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts';
 import { WorkerReport } from './worker-report.ts';
 
-const port = parentPort;
-if (port === null) throw new Error('worker-main.ts runs as a worker thread of the node tunnel only');
-const post = (message: FromWorker): void => port.postMessage(message);
+const loop = new WorkerLoop<ToWorker, FromWorker>();
+const { reactor } = loop;
+const post = (message: FromWorker): void => loop.post(message);
 const { settings, flowMaps } = workerData as WorkerStart;
 
-const reactor = new Reactor({
-  onError: (error) => {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    post({ kind: 'log', level: 'error', message: 'A connection handler failed', fields: { error: text } });
-  },
-});
 const report = new WorkerReport(post, { reactor, clock: systemClock, format: settings.logFormat });
 const plane = new DataPlane(reactor, flowMaps, {
   settings,
@@ -68,27 +60,4 @@ function answer(id: number, what: 'metrics' | 'connections'): void {
   else post({ kind: 'connections', id, connections: plane.connections.summaries(systemClock.now(), 10_000) });
 }
 
-reactor.onWake(() => {
-  for (
-    let received = receiveMessageOnPort(port);
-    received !== undefined;
-    received = receiveMessageOnPort(port)
-  ) {
-    try {
-      handle(received.message as ToWorker);
-    } catch (error) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      post({
-        kind: 'log',
-        level: 'error',
-        message: 'A message from the main thread failed',
-        fields: { error: text },
-      });
-    }
-  }
-});
-post({ kind: 'ready', wakeFd: reactor.wakeFd });
-// For a start after a kill; from here on nothing but callbacks of the reactor runs.
-flushCompileCache();
-reactor.run();
-reactor[Symbol.dispose]();
+loop.run(handle);

@@ -10,6 +10,8 @@ import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { HostnameAnswer } from '../mesh/proxy/hostname-lookups.ts';
+import type { LogBatchMessage } from '../mesh/proxy/log-batch.ts';
+import type { WorkerProblem } from '../mesh/proxy/worker-loop.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 
 /** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */
@@ -65,14 +67,8 @@ export type ToWorker =
   | { readonly kind: 'stop' };
 
 export type FromWorker =
-  | { readonly kind: 'ready'; readonly wakeFd: number }
-  | { readonly kind: 'access-log'; readonly text: string; readonly dropped: number }
-  | {
-      readonly kind: 'log';
-      readonly level: 'info' | 'warn' | 'error';
-      readonly message: string;
-      readonly fields: object;
-    }
+  | LogBatchMessage
+  | WorkerProblem
   | { readonly kind: 'metrics'; readonly id: number; readonly metrics: MetricsSnapshot }
   | { readonly kind: 'connections'; readonly id: number; readonly connections: readonly ConnectionSummary[] }
   /** Addresses of a name are needed; one `looked-up` follows. */

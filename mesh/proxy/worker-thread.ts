@@ -1,0 +1,93 @@
+// The main thread's end of a data worker's thread: posts and wakes its reactor, asks and waits for the answer, hands on
+// what comes without being asked. Knows no message but `ready`; what is said is the program's. Nothing posted is lost
+// before the worker is ready, and nothing is sent once it was told to stop: its descriptor is closed then.
+
+import { Worker } from 'node:worker_threads';
+import { wakeReactor } from '../io/reactor.ts';
+
+/** The first message of every worker. */
+export interface WorkerReady {
+  readonly kind: 'ready';
+  /** An eventfd of this process. */
+  readonly wakeFd: number;
+}
+
+/** A message with an `id` answers the question of that id. */
+export interface WorkerMessage {
+  readonly kind: string;
+  readonly id?: number;
+}
+
+export interface WorkerThreadHandler<From> {
+  onMessage(message: From): void;
+  /** The thread ended although nobody asked it to. */
+  onDied(error: Error): void;
+}
+
+export class WorkerThread<To, From extends WorkerMessage> {
+  readonly #worker: Worker;
+  readonly #handler: WorkerThreadHandler<From>;
+  #wakeFd = -1;
+  #queued: To[] = [];
+  readonly #answers = new Map<number, (answer: From) => void>();
+  #nextId = 1;
+  #stopping = false;
+
+  /** @param start.data structured-clone safe; `workerData` of the thread */
+  constructor(start: { readonly entry: URL; readonly data: unknown }, handler: WorkerThreadHandler<From>) {
+    this.#handler = handler;
+    this.#worker = new Worker(start.entry, { workerData: start.data });
+    this.#worker.on('message', (message: From | WorkerReady) => this.#receive(message));
+    this.#worker.on('error', (error) =>
+      handler.onDied(error instanceof Error ? error : new Error(String(error))),
+    );
+    this.#worker.on('exit', (code) => {
+      if (!this.#stopping) handler.onDied(new Error(`A data worker ended with code ${code}`));
+    });
+  }
+
+  /** In order. */
+  post(message: To): void {
+    if (this.#stopping) return;
+    if (this.#wakeFd < 0) this.#queued.push(message);
+    else this.#send(message);
+  }
+
+  /** Posts a question; the worker's answer carries the same id. */
+  ask(question: (id: number) => To): Promise<From> {
+    const id = this.#nextId++;
+    return new Promise((resolve) => {
+      this.#answers.set(id, resolve);
+      this.post(question(id));
+    });
+  }
+
+  /** Posts the last message, which ends the thread, and resolves when it has ended. */
+  async stop(last: To): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    this.post(last);
+    this.#stopping = true;
+    await ended;
+  }
+
+  #send(message: To): void {
+    this.#worker.postMessage(message);
+    wakeReactor(this.#wakeFd);
+  }
+
+  #receive(message: From | WorkerReady): void {
+    if (isReady(message)) {
+      this.#wakeFd = message.wakeFd;
+      for (const queued of this.#queued.splice(0)) this.#send(queued);
+    } else if (message.id !== undefined) {
+      this.#answers.get(message.id)?.(message);
+      this.#answers.delete(message.id);
+    } else {
+      this.#handler.onMessage(message);
+    }
+  }
+}
+
+function isReady(message: WorkerMessage | WorkerReady): message is WorkerReady {
+  return message.kind === 'ready';
+}
