@@ -1,10 +1,13 @@
 // One rule of a policy in the form that is evaluated: sets instead of lists, and everything that can never match left
 // out (WIRE 5, empties). `undefined` instead of a matcher means "nothing demanded".
 
-import type { AuthorizationPolicy, Match, Rule, StringMatch } from '../model/authorization.ts';
+import type { AuthorizationPolicy, Match, Rule } from '../model/authorization.ts';
 import type { Cidr } from '../model/ip-address.ts';
 import { type Connection, serviceAccountKey } from './connection.ts';
+import { HttpMatcher } from './http-matcher.ts';
 import { IpTable } from './ip-table.ts';
+import { isBlankMatch, matchNeedsHttp } from './l4-projection.ts';
+import { type StringMatcher, stringMatcher } from './string-matcher.ts';
 
 /** A rule that can match; rules that never can have none. */
 export interface CompiledRule {
@@ -27,7 +30,9 @@ export function compileRule(rule: Rule, context: Omit<CompiledRule, 'clauses'>):
   const clauses: CompiledClause[] = [];
   for (const { matches } of rule.clauses) {
     if (matches.length === 0) continue;
-    const compiled = matches.filter((match) => !isBlank(match)).map((match) => new CompiledMatch(match));
+    const compiled = matches
+      .filter((match) => !isBlankMatch(match))
+      .map((match) => new CompiledMatch(match, context.policy.action));
     if (compiled.length === 0) return undefined;
     clauses.push({ matches: compiled });
   }
@@ -48,10 +53,6 @@ function clauseMatches(clause: CompiledClause, connection: Connection): boolean 
   return false;
 }
 
-function isBlank(match: Match): boolean {
-  return Object.values(match).every((list) => list.length === 0);
-}
-
 export class CompiledMatch {
   /** What it was made from; the index of rules picks its keys here. */
   readonly source: Match;
@@ -67,8 +68,9 @@ export class CompiledMatch {
   readonly #notPorts: ReadonlySet<number> | undefined;
   readonly #serviceAccounts: ReadonlySet<string> | undefined;
   readonly #notServiceAccounts: ReadonlySet<string> | undefined;
+  readonly #http: HttpMatcher | undefined;
 
-  constructor(match: Match) {
+  constructor(match: Match, action: AuthorizationPolicy['action']) {
     this.source = match;
     this.#namespaces = stringMatcher(match.namespaces);
     this.#notNamespaces = stringMatcher(match.notNamespaces);
@@ -84,12 +86,22 @@ export class CompiledMatch {
       setOf(list.map(({ namespace, serviceAccount }) => serviceAccountKey(namespace, serviceAccount)));
     this.#serviceAccounts = accounts(match.serviceAccounts);
     this.#notServiceAccounts = accounts(match.notServiceAccounts);
+    this.#http =
+      match.http !== undefined && matchNeedsHttp(match) ? new HttpMatcher(match.http, action) : undefined;
   }
 
   accepts(connection: Connection): boolean {
     return (
-      this.#acceptsPeer(connection) && this.#acceptsPort(connection.port) && this.#acceptsIps(connection)
+      this.#acceptsPeer(connection) &&
+      this.#acceptsPort(connection.port) &&
+      this.#acceptsIps(connection) &&
+      (this.#http === undefined || this.#acceptsHttp(this.#http, connection))
     );
+  }
+
+  /** Unknown facts never get here: then the projections of the rules are asked (l4-projection.ts). */
+  #acceptsHttp(http: HttpMatcher, connection: Connection): boolean {
+    return connection.http !== undefined && http.accepts(connection.http);
   }
 
   /** A peer without identity has no principal and no service account, but the namespace `''` (WIRE 5). */
@@ -115,34 +127,6 @@ export class CompiledMatch {
       return false;
     return this.#notDestinationIps?.covers(connection.destination()) !== true;
   }
-}
-
-class StringMatcher {
-  readonly #exact = new Set<string>();
-  readonly #prefixes: string[] = [];
-  readonly #suffixes: string[] = [];
-  #presence = false;
-
-  constructor(matches: readonly StringMatch[]) {
-    for (const match of matches) {
-      if (match.kind === 'presence') this.#presence = true;
-      else if (match.kind === 'exact') this.#exact.add(match.value);
-      else if (match.kind === 'prefix') this.#prefixes.push(match.value);
-      else this.#suffixes.push(match.value);
-    }
-  }
-
-  accepts(text: string): boolean {
-    if (this.#presence && text !== '') return true;
-    if (this.#exact.has(text)) return true;
-    for (const prefix of this.#prefixes) if (text.startsWith(prefix)) return true;
-    for (const suffix of this.#suffixes) if (text.endsWith(suffix)) return true;
-    return false;
-  }
-}
-
-function stringMatcher(matches: readonly StringMatch[]): StringMatcher | undefined {
-  return matches.length === 0 ? undefined : new StringMatcher(matches);
 }
 
 /** A list of nothing but impossible ranges still demands one of them, so it gives a table that covers nothing. */

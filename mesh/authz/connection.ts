@@ -3,6 +3,7 @@
 
 import type { IpAddress } from '../model/ip-address.ts';
 import { formatPrincipal, type Identity } from '../model/spiffe-id.ts';
+import type { HttpFacts } from './http-facts.ts';
 import { ParsedIp } from './ip-table.ts';
 
 export interface ConnectionFacts {
@@ -14,6 +15,8 @@ export interface ConnectionFacts {
   readonly destinationIp: IpAddress;
   /** The port of the application, never a port of the mesh. */
   readonly destinationPort: number;
+  /** Of one request; undefined where nothing is known of requests: L4 enforcement, plain TCP. */
+  readonly http?: HttpFacts | undefined;
 }
 
 interface PeerNames {
@@ -32,6 +35,7 @@ export class Connection {
   /** See serviceAccountKey; `''` without identity. */
   serviceAccount = '';
   port = 0;
+  http: HttpFacts | undefined;
   #sourceIp = '' as IpAddress;
   #destinationIp = '' as IpAddress;
   readonly #source = new ParsedIp();
@@ -45,6 +49,7 @@ export class Connection {
     this.serviceAccount = names.serviceAccount;
     this.namespace = peer === undefined ? '' : peer.namespace;
     this.port = facts.destinationPort;
+    this.http = facts.http;
     this.#sourceIp = facts.sourceIp;
     this.#destinationIp = facts.destinationIp;
   }

@@ -6,6 +6,7 @@ import type { Match, StringMatch } from '../model/authorization.ts';
 import type { Cidr } from '../model/ip-address.ts';
 import { type CompiledClause, type CompiledRule, ruleMatches } from './compiled-rule.ts';
 import { type Connection, serviceAccountKey } from './connection.ts';
+import { type HttpKey, httpKeyChoices, httpKeyText, HttpTables } from './http-tables.ts';
 import { IpTable } from './ip-table.ts';
 import { StringTable, type ValueMatch } from './string-table.ts';
 
@@ -14,25 +15,25 @@ type Key =
   | { readonly kind: 'serviceAccount'; readonly value: string }
   | { readonly kind: 'port'; readonly value: number }
   | { readonly kind: 'source'; readonly value: Cidr }
+  | { readonly kind: 'http'; readonly key: HttpKey }
   | { readonly kind: 'anonymous' };
 
-type Rules = CompiledRule[];
-
-export class RuleIndex {
-  readonly #byPrincipal = new StringTable<Rules>();
-  readonly #byNamespace = new StringTable<Rules>();
-  readonly #byServiceAccount = new Map<string, Rules>();
-  readonly #byPort = new Map<number, Rules>();
-  readonly #bySource = new IpTable<Rules>();
+export class RuleIndex<R extends CompiledRule> {
+  readonly #byPrincipal = new StringTable<R[]>();
+  readonly #byNamespace = new StringTable<R[]>();
+  readonly #byServiceAccount = new Map<string, R[]>();
+  readonly #byPort = new Map<number, R[]>();
+  readonly #bySource = new IpTable<R[]>();
   #hasSource = false;
+  readonly #byHttp = new HttpTables<R>();
   /** Tried only for peers without identity: STRICT is such a rule. */
-  readonly #anonymous: Rules = [];
-  readonly #always: Rules = [];
+  readonly #anonymous: R[] = [];
+  readonly #always: R[] = [];
   /** Lists to try for the connection at hand; kept between calls so that a decision allocates nothing. */
-  readonly #lists: Rules[] = [];
+  readonly #lists: R[][] = [];
 
   /** `rules` in the order of their ordinals. */
-  constructor(rules: readonly CompiledRule[]) {
+  constructor(rules: readonly R[]) {
     const popularity = countKeys(rules);
     for (const rule of rules) {
       const keys = bestKeys(rule, popularity);
@@ -42,21 +43,21 @@ export class RuleIndex {
   }
 
   /** The matching rule with the lowest ordinal. */
-  first(connection: Connection): CompiledRule | undefined {
-    let best: CompiledRule | undefined;
+  first(connection: Connection): R | undefined {
+    let best: R | undefined;
     for (const rules of this.#listsFor(connection)) best = firstOf(rules, connection, best);
     return best;
   }
 
   /** All matching rules in order of their ordinals. */
-  all(connection: Connection): readonly CompiledRule[] {
+  all(connection: Connection): readonly R[] {
     const lists = this.#listsFor(connection);
     const found = new Set(lists.flatMap((rules) => rules.filter((rule) => ruleMatches(rule, connection))));
     return [...found].sort((a, b) => a.ordinal - b.ordinal);
   }
 
   /** Every matching rule is in at least one of these; valid until the next call. */
-  #listsFor(connection: Connection): readonly Rules[] {
+  #listsFor(connection: Connection): readonly R[][] {
     const lists = this.#lists;
     lists.length = 0;
     if (this.#always.length > 0) lists.push(this.#always);
@@ -69,10 +70,11 @@ export class RuleIndex {
     } else if (this.#anonymous.length > 0) lists.push(this.#anonymous);
     this.#byNamespace.collect(connection.namespace, lists);
     if (this.#hasSource) this.#bySource.collect(connection.source(), lists);
+    if (connection.http !== undefined) this.#byHttp.collect(connection.http, lists);
     return lists;
   }
 
-  #file(key: Key, rule: CompiledRule): void {
+  #file(key: Key, rule: R): void {
     switch (key.kind) {
       case 'principal':
         return push(this.#byPrincipal, key.value, rule);
@@ -85,6 +87,8 @@ export class RuleIndex {
       case 'source':
         this.#hasSource = true;
         return push(this.#bySource, key.value, rule);
+      case 'http':
+        return this.#byHttp.add(key.key, rule);
       case 'anonymous':
         this.#anonymous.push(rule);
     }
@@ -92,25 +96,25 @@ export class RuleIndex {
 }
 
 /** The rules are in order, so the first that matches ends the search, and one behind `best` can not win any more. */
-function firstOf(
-  rules: Rules,
+function firstOf<R extends CompiledRule>(
+  rules: readonly R[],
   connection: Connection,
-  best: CompiledRule | undefined,
-): CompiledRule | undefined {
+  best: R | undefined,
+): R | undefined {
   for (let i = 0; i < rules.length; i++) {
-    const rule = rules[i] as CompiledRule;
+    const rule = rules[i] as R;
     if (best !== undefined && rule.ordinal >= best.ordinal) return best;
     if (ruleMatches(rule, connection)) return rule;
   }
   return best;
 }
 
-interface Multimap<K> {
-  get(key: K): CompiledRule[] | undefined;
-  set(key: K, rules: CompiledRule[]): unknown;
+interface Multimap<K, R> {
+  get(key: K): R[] | undefined;
+  set(key: K, rules: R[]): unknown;
 }
 
-function push<K>(map: Multimap<K>, key: K, rule: CompiledRule): void {
+function push<K, R>(map: Multimap<K, R>, key: K, rule: R): void {
   const rules = map.get(key);
   if (rules === undefined) map.set(key, [rule]);
   else rules.push(rule);
@@ -170,7 +174,10 @@ function keyChoices(match: Match): readonly (readonly Key[])[] {
   const anonymous = match.notPrincipals.some(({ kind }) => kind === 'presence')
     ? [{ kind: 'anonymous' } as const]
     : [];
-  return [principals, accounts, namespaces, sources, ports, anonymous].filter((keys) => keys.length > 0);
+  const http = httpKeyChoices(match.http).map((keys) => keys.map((key) => ({ kind: 'http', key }) as const));
+  return [principals, accounts, namespaces, sources, ports, anonymous, ...http].filter(
+    (keys) => keys.length > 0,
+  );
 }
 
 /** Nothing if a presence is among them, which no key stands for. */
@@ -191,5 +198,7 @@ function keyText(key: Key): string {
     case 'serviceAccount':
     case 'port':
       return `${key.kind} ${key.value}`;
+    case 'http':
+      return httpKeyText(key.key);
   }
 }

@@ -9,6 +9,9 @@ export type StringMatch =
   | { readonly kind: 'exact' | 'prefix' | 'suffix'; readonly value: string }
   | { readonly kind: 'presence' };
 
+/** `{*}` is one path segment, `{**}` any text and the last operator: `/users/{*}/posts/{**}` (Istio's path templates). */
+export type PathMatch = StringMatch | { readonly kind: 'template'; readonly value: string };
+
 export interface ServiceAccountMatch {
   readonly namespace: string;
   readonly serviceAccount: string;
@@ -41,8 +44,8 @@ export interface HttpMatchConditions {
   readonly methods: readonly StringMatch[];
   readonly notMethods: readonly StringMatch[];
   /** Without the query, normalised: no dot segments, no repeated slashes, unreserved octets decoded (RFC 3986 section 6.2.2). */
-  readonly paths: readonly StringMatch[];
-  readonly notPaths: readonly StringMatch[];
+  readonly paths: readonly PathMatch[];
+  readonly notPaths: readonly PathMatch[];
   /** `issuer/subject` of a verified token. */
   readonly requestPrincipals: readonly StringMatch[];
   readonly notRequestPrincipals: readonly StringMatch[];
@@ -70,7 +73,10 @@ export interface AuthorizationPolicy {
   readonly namespace: string;
   /** `target`: attached by targetRefs to what `targets` lists, enforced at waypoints only. */
   readonly scope: 'global' | 'namespace' | 'workload' | 'target';
-  /** Only with scope `target`, then never empty. */
+  /**
+   * What targetRefs named. Never empty with scope `target`; with scope `workload` the policy covers, beside the
+   * workloads that name it, the requests that a waypoint takes for these targets.
+   */
   readonly targets?: readonly RequestTarget[];
   readonly action: 'allow' | 'deny' | 'audit';
   /** A dry-run policy never decides; what it would have decided is reported. */

@@ -3,6 +3,7 @@
 
 import type { Any } from '@bufbuild/protobuf/wkt';
 import { z } from 'zod';
+import { templateFault } from '../authz/path-template.ts';
 import type * as model from '../model/authorization.ts';
 import type { PolicyKey } from '../model/workload.ts';
 import { decodeDocument, eitherKind, encodeDocument, exactly } from './document.ts';
@@ -22,7 +23,8 @@ export function decodeHttpAuthorization(any: Any): Decoded<model.AuthorizationPo
     message: HttpAuthorizationSchema,
     schema: authorizationPolicy,
     check: ({ scope, targets = [] }) => {
-      if ((scope === 'target') !== targets.length > 0) reject('targets', `does not fit the scope "${scope}"`);
+      const fits = { target: targets.length > 0, workload: true }[scope as string] ?? targets.length === 0;
+      if (!fits) reject('targets', `does not fit the scope "${scope}"`);
     },
   });
 }
@@ -34,6 +36,18 @@ const stringMatches = z.array(
   ]),
 );
 
+const pathMatches = z.array(
+  eitherKind<model.PathMatch>([
+    exactly({ kind: z.enum(['exact', 'prefix', 'suffix']), value: text }),
+    exactly({ kind: z.literal('template'), value: text.refine(isPathTemplate, 'must be a path template') }),
+    exactly({ kind: z.literal('presence') }),
+  ]),
+);
+
+function isPathTemplate(value: string): boolean {
+  return templateFault(value) === undefined;
+}
+
 const condition = { values: stringMatches, notValues: stringMatches };
 
 const httpConditions = exactly<model.HttpMatchConditions>({
@@ -41,8 +55,8 @@ const httpConditions = exactly<model.HttpMatchConditions>({
   notHosts: stringMatches,
   methods: stringMatches,
   notMethods: stringMatches,
-  paths: stringMatches,
-  notPaths: stringMatches,
+  paths: pathMatches,
+  notPaths: pathMatches,
   requestPrincipals: stringMatches,
   notRequestPrincipals: stringMatches,
   headers: z.array(exactly<model.NamedCondition>({ name: someText, ...condition })),

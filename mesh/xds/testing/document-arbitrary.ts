@@ -1,7 +1,7 @@
 // Random documents for property tests, every field of the model's types in use. Only tests import this.
 
 import fc from 'fast-check';
-import type { AuthorizationPolicy, HttpMatchConditions } from '../../model/authorization.ts';
+import type { AuthorizationPolicy, HttpMatchConditions, PathMatch } from '../../model/authorization.ts';
 import type {
   JwtRule,
   RequestAuthentication,
@@ -244,13 +244,20 @@ export const requestAuthenticationArbitrary: fc.Arbitrary<RequestAuthentication>
   rules: list(jwtRule),
 });
 
+const template = fc
+  .constantFrom('/{*}', '/a/{*}/b/{**}', '/{**}/c')
+  .map((value) => ({ kind: 'template' as const, value }));
+const pathMatches: fc.Arbitrary<PathMatch[]> = fc
+  .tuple(stringMatches, list(template))
+  .map(([texts, templates]) => [...texts, ...templates]);
+
 const http: fc.Arbitrary<HttpMatchConditions> = fc.record({
   hosts: stringMatches,
   notHosts: stringMatches,
   methods: stringMatches,
   notMethods: stringMatches,
-  paths: stringMatches,
-  notPaths: stringMatches,
+  paths: pathMatches,
+  notPaths: pathMatches,
   requestPrincipals: stringMatches,
   notRequestPrincipals: stringMatches,
   headers: list(fc.record({ name: header, values: stringMatches, notValues: stringMatches })),
@@ -281,5 +288,5 @@ export const httpAuthorizationArbitrary: fc.Arbitrary<AuthorizationPolicy> = fc
   .map(([policy, rules, attached]) =>
     attached === undefined
       ? { ...policy, rules }
-      : { ...policy, rules, scope: 'target' as const, targets: attached },
+      : { ...policy, rules, scope: policy.dryRun ? 'workload' : 'target', targets: attached },
   );
