@@ -187,8 +187,10 @@ export interface RouteRetry {
 export interface SessionPersistence {
   readonly kind: 'cookie' | 'header';
   readonly name: string;
-  /** A cookie with an end of its own; undefined: the browser session. */
+  /** The session ends this long after it began; undefined: only with the cookie, or never. */
   readonly absoluteTimeoutMs: number | undefined;
+  /** A cookie that outlives the browser session, until the absolute timeout, which is set then (lifetimeType Permanent). */
+  readonly permanent: boolean;
   readonly idleTimeoutMs: number | undefined;
 }
 

@@ -134,6 +134,7 @@ const httpRule = exactly<model.HttpRule>({
     kind: z.enum(['cookie', 'header']),
     name: someText,
     absoluteTimeoutMs: ms.optional(),
+    permanent: flag,
     idleTimeoutMs: ms.optional(),
   }).optional(),
   trafficPolicy: httpTrafficPolicySchema.optional(),

@@ -186,6 +186,7 @@ const httpRule: fc.Arbitrary<routing.HttpRule> = fc.record({
       kind: fc.constantFrom('cookie' as const, 'header' as const),
       name: someText,
       absoluteTimeoutMs: maybe(ms),
+      permanent: fc.boolean(),
       idleTimeoutMs: maybe(ms),
     }),
   ),
