@@ -7,7 +7,7 @@ import type { Service } from '../mesh/model/service.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { Workload } from '../mesh/model/workload.ts';
 
-/** Istio's response flags (WIRE 7). */
+/** Istio's response flags (WIRE 7), and Envoy's `UH`: no endpoint of the waypoint is ready. */
 export type ResponseFlag =
   | '-'
   | 'DENY'
@@ -16,7 +16,8 @@ export type ResponseFlag =
   | 'H2_HANDSHAKE_FAILURE'
   | 'NETWORK_POLICY'
   | 'IDENTITY_ERROR'
-  | 'CERT_REVOKED';
+  | 'CERT_REVOKED'
+  | 'UH';
 
 export interface ConnectionInfo {
   readonly direction: 'inbound' | 'outbound';

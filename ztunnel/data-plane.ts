@@ -213,8 +213,10 @@ export class DataPlane {
     const target = localAddress(fd);
     const client = new TcpStream(fd);
     const info = inboundInfo(this, { pod, remote, target, peer: undefined });
-    const request = { pod, target, remote, client: remote, peer: undefined, info };
-    new InboundConnection(this, request, new PlainCaller(this, client)).start();
+    const request = { pod, target, remote, forwardedFor: undefined, peer: undefined, info };
+    const connection = new InboundConnection(this, request, new PlainCaller(this, client));
+    client.guard(this.reactor, () => connection.callerGone());
+    connection.start();
   }
 
   #hbone(pod: CapturedPod, fd: number, remote: SocketAddress): void {

@@ -29,6 +29,13 @@ describe('dialErrorOf()', () => {
     expect(dialError('refused', { reused: true }).stale).toBe(false);
   });
 
+  it('tells an answer of the other side from a tunnel that never came to one', () => {
+    expect(dialError('refused').answered).toBe(true);
+    expect(dialError('denied').answered).toBe(true);
+    for (const code of ['connect-failed', 'tls-failed', 'identity-rejected', 'tunnel-lost'] as const)
+      expect(dialError(code).answered).toBe(false);
+  });
+
   it('hands on whether another endpoint may be tried', () => {
     expect(dialError('connect-failed').retryable).toBe(true);
     expect(dialError('denied', { retryable: false }).retryable).toBe(false);

@@ -11,6 +11,8 @@ export interface DialError {
   readonly retryable: boolean;
   /** A tunnel from the pool broke under the request: says nothing about the endpoint, a fresh tunnel may work. */
   readonly stale: boolean;
+  /** The tunnel works, and the other side answered CONNECT with an error: a waypoint is not to blame for what it says. */
+  readonly answered: boolean;
 }
 
 /** @param options.reused the tunnel came from the pool */
@@ -21,6 +23,7 @@ export function dialErrorOf(error: HboneError, { reused }: { readonly reused: bo
     retryable,
     kind: kindOf(code),
     stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
+    answered: code === 'denied' || code === 'refused',
   };
 }
 

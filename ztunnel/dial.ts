@@ -18,9 +18,19 @@ import { type DialError, dialErrorOf } from './dial-error.ts';
 import { ports } from './ports.ts';
 
 export interface DialTarget {
+  /** The application's; of a waypoint the port that its tunnels end at. */
   readonly address: SocketAddress;
   /** Undefined for a destination outside the mesh's knowledge. */
   readonly workload: Workload | undefined;
+  /** That the workload was chosen from. */
+  readonly service: Service | undefined;
+  /** Set where `workload` is a waypoint. */
+  readonly behind?: BehindWaypoint;
+}
+
+/** What a waypoint is asked for: the destination as the application wanted it, untranslated. */
+export interface BehindWaypoint {
+  readonly authority: SocketAddress;
   readonly service: Service | undefined;
 }
 
@@ -48,9 +58,9 @@ export interface PendingDial {
   cancel(): void;
 }
 
-/** True when connections to `workload` go through a tunnel. */
-export function usesTunnel(workload: Workload | undefined): workload is Workload {
-  return workload?.tunnelProtocol === 'hbone';
+/** The workload whose tunnel the connection goes through; undefined for plain TCP. A waypoint has nothing else. */
+export function tunnelEnd({ workload, behind }: DialTarget): Workload | undefined {
+  return behind !== undefined || workload?.tunnelProtocol === 'hbone' ? workload : undefined;
 }
 
 /** Exactly one callback of `handler` follows, never from inside this call, unless the dial is cancelled. */
@@ -61,13 +71,14 @@ export function dial(
   handler: DialHandler,
 ): PendingDial {
   try {
-    return usesTunnel(target.workload)
-      ? dialTunnel(plane, target, target.workload, context, handler)
-      : dialPlain(plane, target, context, handler);
+    const workload = tunnelEnd(target);
+    return workload === undefined
+      ? dialPlain(plane, target, context, handler)
+      : dialTunnel(plane, target, workload, context, handler);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const timer = plane.reactor.after(0, () =>
-      handler.onFailed({ message, kind: 'connect', retryable: false, stale: false }),
+      handler.onFailed({ message, kind: 'connect', retryable: false, stale: false, answered: false }),
     );
     return timer;
   }
@@ -85,7 +96,13 @@ function dialPlain(
     timeoutMs: context.timeoutMs,
     onConnected: (connected) => handler.onPlain(connected),
     onFailed: (error) =>
-      handler.onFailed({ message: error.message, kind: 'connect', retryable: true, stale: false }),
+      handler.onFailed({
+        message: error.message,
+        kind: 'connect',
+        retryable: true,
+        stale: false,
+        answered: false,
+      }),
   });
 }
 
@@ -100,7 +117,10 @@ function dialTunnel(
   const tls = plane.certificates.get(pod.spiffeId);
   if (tls === undefined)
     throw new IoError('tls-credentials-invalid', `No certificate for ${pod.spiffeId} yet`);
+  const { behind } = target;
   const { address, port } = target.address;
+  const authority = behind?.authority ?? target.address;
+  const service = behind === undefined ? target.service : behind.service;
   const expected: readonly SpiffeId[] = [
     formatSpiffeId(identityOf(workload)),
     ...((target.service?.subjectAltNames ?? []) as readonly SpiffeId[]),
@@ -108,7 +128,7 @@ function dialTunnel(
   const route = {
     source: pod.spiffeId,
     sourceAddress: pod.addressToward(address),
-    target: { address, port: ports.hbone },
+    target: { address, port: behind === undefined ? ports.hbone : port },
     expected,
   };
   const make = {
@@ -119,9 +139,9 @@ function dialTunnel(
   };
   const headers = [
     [':method', 'CONNECT'],
-    [':authority', formatHostPort(address, port)],
+    [':authority', formatHostPort(authority.address, authority.port)],
     ['baggage', formatBaggage(source)],
-    ['forwarded', formatForwarded(client, target.service?.hostname)],
+    ['forwarded', formatForwarded(client, service?.hostname)],
     ['traceparent', newTraceparent()],
   ] as const;
   let reused = false;

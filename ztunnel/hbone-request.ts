@@ -31,7 +31,7 @@ export function acceptTunnelRequest(plane: DataPlane, pod: CapturedPod, request:
   }
   const connection = new InboundConnection(
     plane,
-    { pod, target, remote: options.remote, client: clientOf(options.remote, forwarded), peer, info },
+    { pod, target, remote: options.remote, forwardedFor: forwarded.source, peer, info },
     new TunnelCaller(plane, request),
   );
   request.onGone(() => connection.callerGone());
@@ -84,9 +84,4 @@ function describe(info: ConnectionInfo, request: IncomingConnect, forwarded: For
     const baggage = headerValue(request.headers, 'baggage');
     if (baggage !== undefined) info.sourceLabels = parseBaggage(baggage);
   }
-}
-
-/** The forwarded port is believed only with the address the tunnel itself comes from. */
-function clientOf(remote: SocketAddress, { source }: Forwarded): SocketAddress {
-  return source !== undefined && source.address === remote.address ? source : remote;
 }

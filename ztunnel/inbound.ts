@@ -1,5 +1,7 @@
 // One inbound connection, tunnelled or plain: track -> authorise -> dial the application -> splice -> record. Registered
 // before it is authorised, asked again on every policy change, 200 only after policy and connect both succeeded.
+// A workload with a waypoint takes new connections from that only, and asks no policies again about them; what was
+// open when it got the waypoint stays and is held to the policies as before.
 
 import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
@@ -8,6 +10,7 @@ import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
 import type { Identity } from '../mesh/model/spiffe-id.ts';
+import type { Workload } from '../mesh/model/workload.ts';
 import { denialReason } from './access-log.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
@@ -15,14 +18,17 @@ import type { TrackedConnection } from './connection-table.ts';
 import type { DataPlane } from './data-plane.ts';
 import { endText } from './outbound.ts';
 import { isMeshPort } from './ports.ts';
+import { isWaypointOf, passage } from './waypoint-gate.ts';
+
+const notKnown = 'the destination workload is not known here';
 
 /** How the caller is answered; the only difference between a tunnelled and a plain connection. */
 export interface InboundCaller {
   /** The connection to the application stands: returns how to drop both sides, and the bytes so far. */
   join(app: TcpStream, onEnd: (error: string | undefined) => void): JoinedConnection;
   refuse(status: number, reason: string): void;
-  /** Tells why, then cuts a joined connection's far side. */
-  announceCut(reason: string): void;
+  /** Tells the far side of a joined connection why policies end it; the end follows. */
+  announceDenial(reason: string): void;
 }
 
 export interface JoinedConnection {
@@ -36,8 +42,8 @@ export interface InboundRequest {
   readonly target: SocketAddress;
   /** L4 peer of the tunnel or of the plain socket: what policies see. */
   readonly remote: SocketAddress;
-  /** What the application shall see as its peer. */
-  readonly client: SocketAddress;
+  /** Whom the caller says it speaks for (`forwarded`). Not believed by itself. */
+  readonly forwardedFor: SocketAddress | undefined;
   readonly peer: Identity | undefined;
   readonly info: ConnectionInfo;
 }
@@ -50,7 +56,8 @@ export class InboundConnection implements TrackedConnection {
   #caller: InboundCaller;
   #dial: TcpDial | undefined;
   #joined: JoinedConnection | undefined;
-  #cutReason: string | undefined;
+  #cut: { readonly reason: string; readonly flag: ResponseFlag } | undefined;
+  #viaWaypoint = false;
   #done = false;
 
   constructor(plane: DataPlane, request: InboundRequest, caller: InboundCaller) {
@@ -66,55 +73,78 @@ export class InboundConnection implements TrackedConnection {
     const { target } = this.#request;
     if (isMeshPort(target.port))
       return this.#refuse(503, 'CONNECT', `port ${target.port} belongs to the mesh: a proxy loop`);
-    const denial = this.#denial();
-    if (denial !== undefined) return this.#refuse(denial.status, 'DENY', denial.reason);
+    const workload = this.#workload();
+    if (workload === undefined) return this.#refuse(503, 'CONNECT', notKnown);
+    const way = passage(this.#plane.snapshot, workload, this.#request.peer);
+    if (way.kind === 'refused') return this.#refuse(401, 'DENY', way.reason);
+    this.#viaWaypoint = way.kind === 'from-waypoint';
+    const denial = this.#denial(workload);
+    if (denial !== undefined) return this.#refuse(401, 'DENY', denial);
     this.#dialApp();
   }
 
   recheck(): void {
     if (this.#done) return;
-    const denial = this.#denial();
-    if (denial !== undefined) this.cut(`${denial.reason} (policy change)`);
+    const workload = this.#workload();
+    if (workload === undefined) return this.cut(notKnown);
+    const denial = this.#denial(workload);
+    if (denial === undefined) return;
+    const reason = `${denial} (policy change)`;
+    if (this.#joined === undefined) return this.#refuse(401, 'DENY', reason);
+    this.#caller.announceDenial(reason);
+    this.#end(this.#joined, reason, 'DENY');
   }
 
   cut(reason: string): void {
     if (this.#done) return;
-    if (this.#joined === undefined) return this.#refuse(401, 'DENY', reason);
-    this.#cutReason = reason;
-    this.#caller.announceCut(reason);
-    this.#joined.close();
+    if (this.#joined === undefined) return this.#refuse(503, 'CONNECT', reason);
+    this.#end(this.#joined, reason, '-');
   }
 
   progress = (): { received: number; sent: number } => this.#joined?.progress() ?? { received: 0, sent: 0 };
 
   /** The caller went away before it was answered. */
   callerGone(): void {
-    if (this.#done || this.#joined !== undefined) return;
-    this.#dial?.cancel();
-    this.#finish();
-    this.#plane.report.failed(this.info, 'CONNECT', 'the client went away before the connection was made');
+    if (this.#joined !== undefined) return;
+    this.#refuse(503, 'CONNECT', 'the client went away before the connection was made');
   }
 
-  #denial(): { status: number; reason: string } | undefined {
-    const { pod, target, remote, peer } = this.#request;
-    const workload = this.#plane.snapshot.workloadByUid(pod.pod.uid);
-    if (workload === undefined) return { status: 503, reason: 'the destination workload is not known here' };
-    this.info.destinationWorkload = workload;
-    const decision = this.#plane.authorizer.authorize(this.#plane.snapshot, workload, {
+  #workload(): Workload | undefined {
+    const workload = this.#plane.snapshot.workloadByUid(this.pod.pod.uid);
+    if (workload !== undefined) this.info.destinationWorkload = workload;
+    return workload;
+  }
+
+  /** Why policies forbid the connection. One that came from the waypoint is trusted for as long as that is the waypoint. */
+  #denial(workload: Workload): string | undefined {
+    const { target, remote, peer } = this.#request;
+    const { snapshot } = this.#plane;
+    if (this.#viaWaypoint && peer !== undefined && isWaypointOf(snapshot, workload, peer)) return undefined;
+    const decision = this.#plane.authorizer.authorize(snapshot, workload, {
       peer,
       sourceIp: remote.address,
       destinationIp: target.address,
       destinationPort: target.port,
     });
     if (decision.audits.length > 0) this.#plane.report.audited(this.info, decision.audits);
-    return decision.allowed ? undefined : { status: 401, reason: denialReason(decision) };
+    return decision.allowed ? undefined : denialReason(decision);
+  }
+
+  /**
+   * What the application shall see as its peer. The waypoint is believed about its client; anybody else only about the
+   * port of the address that the connection itself comes from.
+   */
+  #client(): SocketAddress {
+    const { remote, forwardedFor } = this.#request;
+    if (forwardedFor === undefined) return remote;
+    return this.#viaWaypoint || forwardedFor.address === remote.address ? forwardedFor : remote;
   }
 
   #dialApp(): void {
-    const { pod, target, client } = this.#request;
+    const { pod, target } = this.#request;
     let fd: number;
     try {
-      fd = pod.createLastHop(target.address, client);
+      fd = pod.createLastHop(target.address, this.#client());
     } catch (error) {
       return this.#refuse(503, 'CONNECT', error instanceof Error ? error.message : String(error));
     }
@@ -132,16 +162,20 @@ export class InboundConnection implements TrackedConnection {
     this.#joined = this.#caller.join(new TcpStream(connected), (error) => this.#ended(error));
   }
 
+  #end(joined: JoinedConnection, reason: string, flag: ResponseFlag): void {
+    this.#cut = { reason, flag };
+    joined.close();
+  }
+
   #ended(error: string | undefined): void {
     if (this.#done) return;
     const { received, sent } = this.progress();
     this.#finish();
-    const why = this.#cutReason ?? error;
-    const flag: ResponseFlag = this.#cutReason === undefined ? '-' : 'DENY';
+    const why = this.#cut?.reason ?? error;
     this.#plane.report.closed(this.info, {
       received,
       sent,
-      flag,
+      flag: this.#cut?.flag ?? '-',
       ...(why === undefined ? {} : { error: why }),
     });
   }
@@ -202,7 +236,7 @@ export class TunnelCaller implements InboundCaller {
     this.#tunnel.streamEnded();
   }
 
-  announceCut(reason: string): void {
+  announceDenial(reason: string): void {
     this.#tunnel.explain(this.#request.stream, reason);
   }
 }
@@ -235,5 +269,5 @@ export class PlainCaller implements InboundCaller {
     this.#client.reset();
   }
 
-  announceCut(): void {}
+  announceDenial(): void {}
 }

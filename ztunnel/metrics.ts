@@ -1,6 +1,9 @@
 // The connection series of a data worker, with Istio's names and labels (WIRE.md 7). A series is found by its label
 // text once a connection; after that counters are plain numbers. Bounded: beyond `maxSeries` all further label
 // combinations share one overflow series. Rendering happens on the main thread, from plain snapshots.
+// Through a waypoint each hop is a series of its own: the client's node counts client to waypoint (reporter source, with
+// the Service that was asked for), the server's node waypoint to server (reporter destination). What goes from client
+// to server is the waypoint's to count (reporter waypoint), so no byte is in two series of one reporter.
 
 import type { Workload } from '../mesh/model/workload.ts';
 import { formatLabels, OpenMetricsText } from '../mesh/telemetry/open-metrics.ts';
@@ -15,6 +18,7 @@ const flags: readonly ResponseFlag[] = [
   'NETWORK_POLICY',
   'IDENTITY_ERROR',
   'CERT_REVOKED',
+  'UH',
 ];
 
 export interface Series {

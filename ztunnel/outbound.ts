@@ -1,5 +1,6 @@
 // One captured outbound connection: original destination -> resolve -> pick an endpoint -> dial -> splice -> record.
 // As long as no byte was sent, a failed dial tries another endpoint; nothing is read from the application before that.
+// An endpoint is one of the Service that was asked for, or of the waypoint in front of the destination.
 
 import type { SpliceEnd } from '../mesh/hbone/splice.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
@@ -13,21 +14,36 @@ import { formatSpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { Service } from '../mesh/model/service.ts';
 import type { Workload, WorkloadUid } from '../mesh/model/workload.ts';
 import type { Timer } from '../mesh/runtime/clock.ts';
-import type { PickHandle } from '../mesh/balance/balancer.ts';
+import type { DialFailure, PickHandle } from '../mesh/balance/balancer.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo, ResponseFlag } from './connection-info.ts';
 import type { TrackedConnection } from './connection-table.ts';
 import type { DataPlane } from './data-plane.ts';
-import { type DialHandler, type DialTarget, dial, type PendingDial, usesTunnel } from './dial.ts';
+import {
+  type BehindWaypoint,
+  type DialHandler,
+  type DialTarget,
+  dial,
+  type PendingDial,
+  tunnelEnd,
+} from './dial.ts';
 import { type DialError, flagOf } from './dial-error.ts';
 import { chooseAddress } from '../mesh/proxy/hostname-requests.ts';
 import { ports } from './ports.ts';
-import { type Destination, resolve } from './resolve.ts';
+import { type Destination, type Resolution, resolve } from './resolve.ts';
+import type { WaypointLocation } from './waypoint.ts';
 
 const defaultDialAttempts = 3;
 /** A destination that entered the mesh this recently may not listen yet: wait for it instead of failing. */
 const joiningGraceMs = 5_000;
 const joiningRetryMs = 50;
+
+/** What endpoints are picked from. */
+interface Choice {
+  readonly service: Service;
+  readonly port: number;
+  readonly behind: BehindWaypoint | undefined;
+}
 
 export class OutboundConnection implements TrackedConnection, DialHandler {
   readonly pod: CapturedPod;
@@ -36,6 +52,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #app: TcpStream;
   #source!: Workload;
   #destination!: Destination;
+  #choice: Choice | undefined;
   #dial: PendingDial | undefined;
   #retry: Timer | undefined;
   #handle: PickHandle | undefined;
@@ -77,6 +94,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
 
   start(): void {
     const plane = this.#plane;
+    this.#app.guard(plane.reactor, () => this.#appGone());
     const destination = plane.flowMaps.originalDestination(this.#app.fd);
     if (destination === undefined)
       return this.#refuse('the connection was not captured: somebody dialled the proxy itself', 'CONNECT');
@@ -135,35 +153,50 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     this.#dial = undefined;
     if (failure.stale && !this.#staleRetried) {
       this.#staleRetried = true;
-      return this.#dialTarget(this.#target);
+      this.#release('cancelled');
+      // The endpoint may be gone with its tunnel.
+      return this.#resolve();
     }
-    const handle = this.#handle;
-    this.#handle = undefined;
-    if (handle !== undefined) {
-      const kind = failure.kind === 'denied' ? 'denied' : failure.kind === 'connect' ? 'connect' : 'tunnel';
-      this.#plane.balancer.failed(handle, kind);
-    }
+    const uid = this.#handle?.uid;
+    this.#release(blameOf(failure, this.#target));
     if (!failure.retryable) return this.#refuse(failure.message, flagOf(failure));
     if (this.#isJoining()) return this.#retryLater();
-    const service = this.#target.service;
-    const limit = service?.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
-    if (service === undefined || handle === undefined || this.#attempts >= limit) {
+    const limit = this.#choice?.service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
+    if (uid === undefined || this.#attempts >= limit) {
       return this.#refuse(failure.message, flagOf(failure));
     }
-    this.#tried.add(handle.uid);
+    this.#tried.add(uid);
     this.#pick(failure);
   }
 
   #resolve(): void {
+    if (this.#destination.port === 53) return this.#toDnsProxy();
+    this.#choice = undefined;
+    this.info.destinationService = undefined;
+    this.#follow(
+      resolve(this.#plane.snapshot, {
+        source: this.#source,
+        destination: this.#destination,
+        random: Math.random,
+      }),
+    );
+  }
+
+  #follow(resolution: Resolution): void {
     const { address, port } = this.#destination;
-    if (port === 53) return this.#toDnsProxy();
-    const resolution = resolve(this.#plane.snapshot, this.#source, this.#destination);
     switch (resolution.kind) {
       case 'refused':
-        return this.#refuse(resolution.reason, 'CONNECT');
+        return this.#refuse(resolution.reason, resolution.flag);
       case 'service':
         this.info.destinationService = resolution.service;
+        this.#choice = { service: resolution.service, port, behind: undefined };
         return this.#pick(undefined);
+      case 'waypoint':
+        this.info.destinationService = resolution.service;
+        return this.#toWaypoint(resolution.waypoint, {
+          authority: { address, port },
+          service: resolution.service,
+        });
       case 'workload':
         return this.#dialTarget({
           address: { address, port },
@@ -175,6 +208,16 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     }
   }
 
+  #toWaypoint(waypoint: WaypointLocation, behind: BehindWaypoint): void {
+    const { port } = waypoint;
+    if (waypoint.kind === 'service') {
+      this.#choice = { service: waypoint.service, port, behind };
+      return this.#pick(undefined);
+    }
+    const { address, workload } = waypoint;
+    this.#dialTarget({ address: { address, port }, workload, service: undefined, behind });
+  }
+
   // DNS over TCP is answered by the same resolver as over UDP.
   #toDnsProxy(): void {
     const address = this.pod.addressToward(this.#destination.address);
@@ -182,12 +225,12 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   }
 
   #pick(previous: DialError | undefined): void {
-    const service = this.info.destinationService;
-    if (service === undefined) return;
+    if (this.#choice === undefined) return;
+    const { service, port: servicePort } = this.#choice;
     const result = this.#plane.balancer.pick(this.#plane.snapshot, {
       source: this.#source,
       service,
-      servicePort: this.#destination.port,
+      servicePort,
       family: isIpv6(this.#destination.address) ? 6 : 4,
       excluded: this.#tried,
     });
@@ -200,25 +243,26 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     const { workload, address, port } = result.endpoint;
     this.#handle = result.handle;
     this.#plane.balancer.begin(result.handle);
-    if (address === undefined) return this.#lookUp(workload, service, port);
-    this.#dialTarget({ address: { address, port }, workload, service });
+    const target = { workload, service, ...(this.#choice.behind && { behind: this.#choice.behind }) };
+    if (address === undefined) return this.#lookUp(target, port);
+    this.#dialTarget({ address: { address, port }, ...target });
   }
 
   /** An endpoint that is written as a name; a name that leads nowhere counts as a failed dial. */
-  #lookUp(workload: Workload, service: Service, port: number): void {
-    const { hostname, name } = workload;
+  #lookUp(endpoint: Omit<DialTarget, 'address'> & { readonly workload: Workload }, port: number): void {
+    const { hostname, name } = endpoint.workload;
     if (hostname === '') return this.#refuse(`endpoint ${name} has no address and no hostname`, 'CONNECT');
     const { address: dialled } = this.#destination;
     this.#dial = this.#plane.hostnames.request(hostname, (answer) => {
       const family = isIpv6(dialled) ? 6 : 4;
       const addresses = answer.kind === 'addresses' ? answer.addresses : [];
       const address = chooseAddress(addresses, { family, random: Math.random });
-      if (address !== undefined) return this.#dialTarget({ address: { address, port }, workload, service });
+      if (address !== undefined) return this.#dialTarget({ address: { address, port }, ...endpoint });
       const reason = answer.kind === 'failed' ? answer.reason : 'no address';
       const message = `Looking up the endpoint "${hostname}" failed: ${reason}`;
-      this.#target = { address: { address: dialled, port }, workload, service };
+      this.#target = { address: { address: dialled, port }, ...endpoint };
       this.#attempts++;
-      this.onFailed({ message, kind: 'connect', retryable: true, stale: false });
+      this.onFailed({ message, kind: 'connect', retryable: true, stale: false, answered: false });
     });
   }
 
@@ -227,11 +271,12 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     this.#attempts++;
     this.#dialStartedAt = this.#plane.reactor.now;
     const { address, port } = target.address;
-    const tunnelled = usesTunnel(target.workload);
+    const asked = target.behind?.authority ?? target.address;
+    const tunnelled = tunnelEnd(target) !== undefined;
     this.info.destinationWorkload = target.workload;
     this.info.destinationAddress = address;
-    this.info.destinationPort = tunnelled ? ports.hbone : port;
-    this.info.hboneAuthority = tunnelled ? formatHostPort(address, port) : undefined;
+    this.info.destinationPort = tunnelled && target.behind === undefined ? ports.hbone : port;
+    this.info.hboneAuthority = tunnelled ? formatHostPort(asked.address, asked.port) : undefined;
     const context = {
       pod: this.pod,
       source: this.#source,
@@ -249,9 +294,19 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #retryLater(): void {
     this.#retry = this.#plane.reactor.after(joiningRetryMs, () => {
       this.#retry = undefined;
-      if (this.info.destinationService === undefined) this.#dialTarget(this.#target);
-      else this.#pick(undefined);
+      this.#resolve();
     });
+  }
+
+  /** Reset by the application before anything answered it. */
+  #appGone(): void {
+    this.#refuse('the client went away before the connection was made', 'CONNECT');
+  }
+
+  #release(failure: DialFailure): void {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    if (handle !== undefined) this.#plane.balancer.failed(handle, failure);
   }
 
   #connected(): void {
@@ -265,7 +320,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     const { settings, budget } = this.#plane;
     return {
       budget,
-      idleTimeoutMs: this.#target.service?.trafficPolicy?.idleTimeoutMs ?? settings.idleTimeoutMs,
+      idleTimeoutMs: this.info.destinationService?.trafficPolicy?.idleTimeoutMs ?? settings.idleTimeoutMs,
       halfClosedTimeoutMs: settings.halfClosedTimeoutMs,
     };
   }
@@ -301,6 +356,12 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     this.#plane.connections.delete(this);
     this.#plane.connectionEnded(this.pod);
   }
+}
+
+/** What a failure says about the endpoint. A waypoint that answers is well, whatever it says of what is behind it. */
+function blameOf({ kind, answered }: DialError, { behind }: DialTarget): DialFailure {
+  if (kind === 'denied' || (answered && behind !== undefined)) return 'denied';
+  return kind === 'connect' ? 'connect' : 'tunnel';
 }
 
 export function endText(end: SpliceEnd): string {

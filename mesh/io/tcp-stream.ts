@@ -2,7 +2,7 @@
 // itself on the loop; the owner registers `fd` and decides when to read.
 
 import * as libc from './libc.ts';
-import type { IoHandler, Reactor } from './reactor.ts';
+import { type IoHandler, READABLE, type Reactor } from './reactor.ts';
 import type { Slab } from './slab.ts';
 import { resetAndClose, socketError } from './socket.ts';
 import type { DialledSocket } from './tcp-dial.ts';
@@ -18,6 +18,7 @@ export class TcpStream {
   error = 0;
   #open = true;
   #dialled: DialledSocket | undefined;
+  #guard: ResetGuard | undefined;
 
   /** Takes ownership of a connected, non-blocking socket: accepted (a plain number) or dialled. */
   constructor(socket: number | DialledSocket) {
@@ -25,10 +26,20 @@ export class TcpStream {
     this.#dialled = typeof socket === 'number' ? undefined : socket;
   }
 
+  /**
+   * Watches an accepted connection whose bytes nobody wants yet: `onReset` is called when the peer broke it. Its end alone
+   * (FIN) says nothing: a client may have sent all it had. Until `watch` takes over, or the stream is closed.
+   */
+  guard(reactor: Reactor, onReset: () => void): void {
+    this.#guard = new ResetGuard(reactor, this.fd, onReset);
+  }
+
   /** Puts the connection on the loop; the first event tells what it is ready for. */
   watch(reactor: Reactor, handler: IoHandler): void {
-    if (this.#dialled === undefined) reactor.register(this.fd, handler);
-    else reactor.adopt(this.fd, handler, { ready: this.#dialled.readable });
+    const registered = this.#guard ?? this.#dialled;
+    this.#guard = undefined;
+    if (registered === undefined) reactor.register(this.fd, handler);
+    else reactor.adopt(this.fd, handler, { ready: registered.readable });
   }
 
   get open(): boolean {
@@ -70,6 +81,7 @@ export class TcpStream {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#guard?.end();
     libc.close(this.fd);
   }
 
@@ -77,6 +89,31 @@ export class TcpStream {
   reset(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.#guard?.end();
     resetAndClose(this.fd);
+  }
+}
+
+class ResetGuard implements IoHandler {
+  /** Bytes, or the end, came meanwhile; their edge will not come again. */
+  readable = false;
+  readonly #reactor: Reactor;
+  readonly #fd: number;
+  readonly #onReset: () => void;
+
+  constructor(reactor: Reactor, fd: number, onReset: () => void) {
+    this.#reactor = reactor;
+    this.#fd = fd;
+    this.#onReset = onReset;
+    reactor.register(fd, this);
+  }
+
+  onReady(events: number): void {
+    if ((events & READABLE) !== 0) this.readable = true;
+    if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#onReset();
+  }
+
+  end(): void {
+    this.#reactor.forget(this.#fd);
   }
 }
