@@ -2,7 +2,7 @@
 // fed, pages served. The only file that wires concrete parts. Order: bind, load, connect, capture; nothing is captured
 // before the first complete configuration arrived.
 
-import { readFileSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { FlowMaps } from '../bpf/flow-maps.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
@@ -13,6 +13,7 @@ import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { GrpcSigner } from '../mesh/tls/grpc-signer.ts';
 import { XdsClient } from '../mesh/xds/client.ts';
 import { pinDirectoryOf, type ZtunnelConfig } from './config.ts';
+import { type ControllerAccess, controllerAccess } from '../mesh/proxy/controller-access.ts';
 import { ControllerRoots } from '../mesh/proxy/controller-roots.ts';
 import { DataWorker } from './data-worker.ts';
 import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
@@ -69,7 +70,7 @@ export class Ztunnel {
       stateDir: stateDirectory(config),
       logger: this.#child('roots'),
     });
-    this.#signer = new GrpcSigner({ ...this.#controllerOptions(), clock: systemClock });
+    this.#signer = new GrpcSigner({ ...this.#access(), clock: systemClock });
     this.#certificates = new CertificateManager({
       signer: this.#signer,
       clock: systemClock,
@@ -163,7 +164,7 @@ export class Ztunnel {
     const log = this.#child('xds');
     this.#xds = new XdsClient(
       {
-        ...this.#controllerOptions(),
+        ...this.#access(),
         node: {
           id: `ztunnel~1.1.1.1~${config.node}.weft-system~weft-system.svc.cluster.local`,
           metadata: { NAME: config.node, NAMESPACE: 'weft-system', NODE_NAME: config.node },
@@ -171,10 +172,7 @@ export class Ztunnel {
         mode: 'wildcard',
         clock: systemClock,
         logger: log,
-        metrics: {
-          message: (url, bytes) => this.#metrics.xdsMessage(url, bytes),
-          terminated: (reason) => this.#metrics.xdsTerminated(reason),
-        },
+        metrics: this.#metrics.xds,
       },
       {
         onDelta: (delta) => this.#store.apply(delta),
@@ -207,16 +205,8 @@ export class Ztunnel {
     });
   }
 
-  #controllerOptions() {
-    const config = this.#config;
-    const roots = this.#roots as ControllerRoots;
-    return {
-      address: config.controller,
-      rootCertificates: () => roots.current(),
-      ...(config['controller-name'] === undefined ? {} : { serverName: config['controller-name'] }),
-      token: () => readFileSync(config['token-file'], 'utf8').trim(),
-      clusterId: config['cluster-id'],
-    };
+  #access(): ControllerAccess {
+    return controllerAccess(this.#config, this.#roots as ControllerRoots);
   }
 
   async #drain(): Promise<void> {

@@ -1,7 +1,7 @@
 // What this node knows, as one JSON object with the keys of the Istio ztunnel's `/config_dump` (WIRE 7), so that tools
 // made for it work. Built on demand from the snapshot; never holds a private key.
 
-import { X509Certificate } from 'node:crypto';
+import { certificateDump } from '../mesh/proxy/certificate-dump.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateState } from '../mesh/tls/certificate-manager.ts';
 import type { ConnectionSummary } from './connection-table.ts';
@@ -59,29 +59,4 @@ function workloadState({ snapshot, pods, connections }: DumpParts): object {
     };
   }
   return state;
-}
-
-function certificateDump(certificate: CertificateState): object {
-  const { identity, state, error, chainPem, rootsPem } = certificate;
-  return {
-    identity,
-    state: state === 'available' ? 'Available' : state === 'failed' ? 'Unavailable' : 'Initializing',
-    ...(error === undefined ? {} : { error }),
-    certChain: chainPem === undefined ? [] : blocks(chainPem).map(describe),
-    rootCerts: rootsPem === undefined ? [] : blocks(rootsPem).map(describe),
-  };
-}
-
-function blocks(pem: string): string[] {
-  return pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g) ?? [];
-}
-
-function describe(pem: string): object {
-  const { serialNumber, validFromDate, validToDate } = new X509Certificate(pem);
-  return {
-    pem: Buffer.from(pem).toString('base64'),
-    serialNumber: BigInt(`0x${serialNumber}`).toString(),
-    validFrom: validFromDate.toISOString(),
-    expirationTime: validToDate.toISOString(),
-  };
 }

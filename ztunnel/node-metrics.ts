@@ -1,8 +1,8 @@
-// What the main thread counts, with Istio's names: DNS, xDS, pods, build, and the process itself. The connection series
-// are the data workers' (metrics.ts). One instance a process; names can not collide with theirs.
+// What the main thread of a node tunnel counts beside what every proxy does, with Istio's names: DNS and pods. The
+// connection series are the data workers' (metrics.ts). One instance a process; names can not collide with theirs.
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { openMetricsEnd } from '../mesh/telemetry/open-metrics.ts';
+import { Histogram } from 'prom-client';
+import { ProxyMetrics } from '../mesh/proxy/proxy-metrics.ts';
 import type { DnsLabels, DnsMetrics } from './dns-proxy.ts';
 import { dnsTypes } from './dns-message.ts';
 
@@ -27,12 +27,11 @@ const typeNames: ReadonlyMap<number, string> = new Map([
   [255, 'ANY'],
 ]);
 
-export class NodeMetrics implements DnsMetrics {
-  readonly #registry = new Registry();
+export class NodeMetrics extends ProxyMetrics implements DnsMetrics {
   readonly #dns = {
-    requests: this.#counter('istio_dns_requests', 'DNS requests', dnsLabelNames),
-    upstreamRequests: this.#counter('istio_dns_upstream_requests', 'DNS requests forwarded', dnsLabelNames),
-    upstreamFailures: this.#counter(
+    requests: this.counter('istio_dns_requests', 'DNS requests', dnsLabelNames),
+    upstreamRequests: this.counter('istio_dns_upstream_requests', 'DNS requests forwarded', dnsLabelNames),
+    upstreamFailures: this.counter(
       'istio_dns_upstream_failures',
       'Forwarded DNS requests without a reply',
       dnsLabelNames,
@@ -42,30 +41,18 @@ export class NodeMetrics implements DnsMetrics {
       help: 'Time of forwarded DNS requests',
       labelNames: [...dnsLabelNames],
       buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2, 5],
-      registers: [this.#registry],
+      registers: [this.registry],
     }),
   };
-  readonly #xds = {
-    terminations: this.#counter('istio_xds_connection_terminations', 'xDS streams that ended', ['reason']),
-    messages: this.#counter('istio_xds_message', 'xDS messages received', ['url']),
-    bytes: this.#counter('istio_xds_message_bytes', 'Bytes of xDS messages received', ['url']),
-  };
   readonly #pods = {
-    active: this.#gauge('workload_manager_active_proxy_count', 'Pods served'),
-    pending: this.#gauge('workload_manager_pending_proxy_count', 'Pods waiting to be served'),
-    started: this.#counter('workload_manager_proxies_started', 'Pods that began to be served', []),
-    stopped: this.#counter('workload_manager_proxies_stopped', 'Pods that ended to be served', []),
+    active: this.gauge('workload_manager_active_proxy_count', 'Pods served'),
+    pending: this.gauge('workload_manager_pending_proxy_count', 'Pods waiting to be served'),
+    started: this.counter('workload_manager_proxies_started', 'Pods that began to be served', []),
+    stopped: this.counter('workload_manager_proxies_stopped', 'Pods that ended to be served', []),
   };
 
-  constructor(options: { readonly version: string }) {
-    this.#registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
-    collectDefaultMetrics({ register: this.#registry });
-    new Gauge({
-      name: 'istio_build',
-      help: 'Component and version',
-      labelNames: ['component', 'tag'],
-      registers: [this.#registry],
-    }).set({ component: 'ztunnel', tag: options.version }, 1);
+  constructor({ version }: { readonly version: string }) {
+    super({ component: 'ztunnel', version });
   }
 
   request(labels: DnsLabels): void {
@@ -84,16 +71,6 @@ export class NodeMetrics implements DnsMetrics {
     this.#dns.upstreamDuration.observe(dnsLabels(labels), seconds);
   }
 
-  /** @param reason one of a fixed set: it is a label */
-  xdsTerminated(reason: string): void {
-    this.#xds.terminations.inc({ reason });
-  }
-
-  xdsMessage(url: string, bytes: number): void {
-    this.#xds.messages.inc({ url });
-    this.#xds.bytes.inc({ url }, bytes);
-  }
-
   podStarted(): void {
     this.#pods.started.inc();
     this.#pods.active.inc();
@@ -106,20 +83,6 @@ export class NodeMetrics implements DnsMetrics {
 
   podsPending(count: number): void {
     this.#pods.pending.set(count);
-  }
-
-  /** A MetricsSource. */
-  async render(): Promise<string> {
-    const text = await this.#registry.metrics();
-    return text.endsWith(openMetricsEnd) ? text.slice(0, -openMetricsEnd.length) : text;
-  }
-
-  #counter<T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> {
-    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.#registry] });
-  }
-
-  #gauge(name: string, help: string): Gauge {
-    return new Gauge({ name, help, registers: [this.#registry] });
   }
 }
 

@@ -16,7 +16,7 @@ describe('the metrics page of a node tunnel', () => {
     node.request({ type: 1, protocol: 'udp', client: undefined });
     node.upstreamDuration({ type: 999, protocol: 'udp', client: undefined }, 0.01);
     node.podStarted();
-    node.xdsMessage('type.googleapis.com/istio.workload.Address', 10);
+    node.xds.message('type.googleapis.com/istio.workload.Address', 10);
     const connections = () => renderMetrics(new ConnectionMetrics().snapshot());
     endpoint = await openMetricsServer([connections, () => node.render()], local);
     const reply = await get('/metrics');

@@ -24,7 +24,7 @@ export class Readiness {
 
 export function openReadinessServer(
   readiness: Readiness,
-  options: { readonly address?: string; readonly port: number },
+  options: { readonly address?: string; readonly port: number; readonly onError?: (error: Error) => void },
 ): Promise<HttpEndpoint> {
   const ready = () => {
     const { pending } = readiness;
