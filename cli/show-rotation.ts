@@ -7,6 +7,7 @@ import type { CliOutput } from './run-cli.ts';
 
 interface Rotation {
   readonly phase: string;
+  readonly givenBy?: string;
   readonly signing: string;
   readonly trusted: readonly string[];
   /** Wall clock in ms. */
@@ -51,8 +52,9 @@ async function readSecret(state: string): Promise<string> {
 }
 
 function print(body: string, output: CliOutput): void {
-  const { phase, signing, trusted, nextStepAt } = parseRotation(body);
+  const { phase, signing, trusted, nextStepAt, givenBy } = parseRotation(body);
   output.out(`step        ${phase}: ${meanings[phase] ?? 'unknown to this version'}\n`);
+  if (givenBy !== undefined) output.out(`given by    ${givenBy}\n`);
   output.out(`signs       ${signing}\n`);
   output.out(`trusted     ${trusted.join(', ')}\n`);
   if (nextStepAt !== undefined)

@@ -13,7 +13,8 @@ import { ResourceStore } from '../mesh/xds/resource-store.ts';
 import { XdsServer } from '../mesh/xds/server.ts';
 import { openAdminSecret } from './admin-secret.ts';
 import { AdminServer, type RotationStep } from './admin-server.ts';
-import { CertificateAuthority } from './ca/certificate-authority.ts';
+import { CertificateAuthority, type CertificateAuthorityOptions } from './ca/certificate-authority.ts';
+import { DirectoryIssuer } from './ca/given-issuer.ts';
 import { ServerCertificate, type ServerKeyPair } from './ca/server-certificate.ts';
 import type { Cluster } from './cluster.ts';
 import type { ControllerConfig } from './config.ts';
@@ -123,7 +124,7 @@ export class Controller {
     const grpc = await this.#listenGrpc(authority);
     const admin = await this.#admin.listen(this.#config.adminAddress);
     this.#stops.push(() => this.#admin.close());
-    this.#cluster?.run(authority);
+    this.#cluster?.run();
     this.#ready = true;
     this.#logger.info({ grpcPort: grpc, adminPort: admin, stateDir }, 'controller is ready');
     return { grpc, admin };
@@ -156,12 +157,20 @@ export class Controller {
     return this.#cluster === undefined ? this.#tokens : firstOf(this.#tokens, this.#cluster.authenticator);
   }
 
+  /** Where the root is kept, and who may have given it. */
+  #authoritySources(): Pick<CertificateAuthorityOptions, 'store' | 'given'> {
+    if (this.#cluster !== undefined) return { store: this.#cluster.caStore, given: this.#cluster.givenCa };
+    const { source } = this.#config;
+    const given = source.kind === 'directory' ? source.caDirectory : undefined;
+    return given === undefined ? {} : { given: new DirectoryIssuer(given) };
+  }
+
   async #openAuthority(): Promise<CertificateAuthority> {
     const { stateDir, certificateLifeSeconds, minCertificateLifeSeconds } = this.#config;
     const { logFormat: format, logLevel: level } = this.#config;
     const authority = await CertificateAuthority.open({
       stateDir,
-      ...(this.#cluster === undefined ? {} : { store: this.#cluster.caStore }),
+      ...this.#authoritySources(),
       clock: this.#clock,
       logger: createLogger({ component: 'ca', format, level }),
       defaultLifeSeconds: certificateLifeSeconds,

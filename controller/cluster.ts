@@ -4,11 +4,11 @@
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Clock, Timer } from '../mesh/runtime/clock.ts';
+import type { Clock } from '../mesh/runtime/clock.ts';
 import type { Logger } from '../mesh/runtime/logger.ts';
-import type { CertificateAuthority } from './ca/certificate-authority.ts';
 import { CaStateSecret } from './ca/ca-state-secret.ts';
 import type { CaStateStore } from './ca/ca-state-store.ts';
+import { type IssuerSource, SecretIssuer } from './ca/given-issuer.ts';
 import { EventWriter } from './event-writer.ts';
 import type { Authenticator } from './identity/join-tokens.ts';
 import { TokenReviewer } from './identity/token-review.ts';
@@ -26,6 +26,8 @@ export interface ClusterConfig {
   readonly kubeconfig: string | undefined;
   /** The controller's own: leader lease, CA secret, node tunnels' service accounts. */
   readonly namespace: string;
+  /** Secret of that namespace with a CA that was given. */
+  readonly caSecret: string;
 }
 
 export interface ClusterOptions {
@@ -36,32 +38,25 @@ export interface ClusterOptions {
 
 /** Service accounts of node tunnels in the controller's namespace; `ztunnel` is what Istio's own is called. */
 const nodeAccountNames = ['weft-ztunnel', 'ztunnel'];
-/** How soon a replica hears of another's rotation. */
-const refreshMs = 15_000;
 
 export class Cluster {
   readonly source: ResourceSource;
   readonly authenticator: Authenticator;
   readonly caStore: CaStateStore;
+  readonly givenCa: IssuerSource;
   readonly #client: KubeClient;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
   readonly #source: ClusterSource;
   readonly #leader: LeaderElection;
   readonly #statuses: StatusWriter;
   readonly #events: EventWriter;
-  #refresh: Timer | undefined;
-  #closed = false;
 
   /** Throws KubeError `CONFIG`. Nothing is asked of the API server before `source.start()`. */
   constructor(config: ClusterConfig, options: ClusterOptions, handler: ResourcesHandler) {
-    const { kubeconfig, namespace } = config;
+    const { kubeconfig, namespace, caSecret } = config;
     const { clock, logger } = options;
     const client =
       kubeconfig === undefined ? KubeClient.inCluster({ clock }) : KubeClient.fromFile(kubeconfig, { clock });
     this.#client = client;
-    this.#clock = clock;
-    this.#logger = logger('cluster');
     this.#source = new ClusterSource(
       { client, clock, logger: logger('source') },
       {
@@ -94,6 +89,7 @@ export class Cluster {
     const nodeAccounts = new Set(nodeAccountNames.map((name) => `${namespace}/${name}`));
     this.authenticator = new TokenReviewer({ client, clock, logger: logger('tokens'), nodeAccounts });
     this.caStore = new CaStateSecret({ client, namespace });
+    this.givenCa = new SecretIssuer(client, { namespace, name: caSecret });
   }
 
   get leading(): boolean {
@@ -104,10 +100,9 @@ export class Cluster {
     return this.#source.watches();
   }
 
-  /** Begins to stand for election, and to follow what other replicas do to the root certificate. */
-  run(authority: CertificateAuthority): void {
+  /** Begins to stand for election. */
+  run(): void {
     this.#leader.start();
-    this.#keepFresh(authority);
   }
 
   onTranslated(translated: readonly ObjectStatus[], problems: readonly Problem[]): void {
@@ -122,24 +117,9 @@ export class Cluster {
 
   /** Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#refresh?.cancel();
     await this.#source.close();
     await Promise.all([this.#statuses.close(), this.#events.close()]);
     await this.#leader.close();
     this.#client.close();
-  }
-
-  #keepFresh(authority: CertificateAuthority): void {
-    if (this.#closed) return;
-    const look = async (): Promise<void> => {
-      await authority.refresh().catch((error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error);
-        if (!this.#closed)
-          this.#logger.warn({ reason }, 'root certificate could not be looked up, keeping it');
-      });
-      this.#keepFresh(authority);
-    };
-    this.#refresh = this.#clock.after(refreshMs, () => void look(), { unref: true });
   }
 }

@@ -24,13 +24,20 @@ import {
 
 /** Where resources come from. */
 export type SourceConfig =
-  | { readonly kind: 'directory'; readonly path: string }
+  | {
+      readonly kind: 'directory';
+      readonly path: string;
+      /** Files of a CA that was given; undefined: the mesh makes its own root. */
+      readonly caDirectory: string | undefined;
+    }
   | {
       readonly kind: 'cluster';
       /** Undefined: the ServiceAccount of the pod this runs in. */
       readonly kubeconfig: string | undefined;
       /** The controller's own namespace: leader lease, CA secret, service accounts of node tunnels. */
       readonly namespace: string;
+      /** Secret of that namespace with a CA that was given; without it the mesh makes its own root. */
+      readonly caSecret: string;
     };
 
 export interface ControllerConfig {
@@ -73,6 +80,10 @@ export const controllerSettings = {
     'weft-system',
     { placeholder: 'name', description: 'namespace of the controller in that cluster' },
   ),
+  ca: optional(anyText('a directory or the name of a Secret'), {
+    placeholder: 'place',
+    description: 'a given CA: directory with --config, Secret with --kubeconfig (default cacerts)',
+  }),
   state: required(anyText('a directory'), {
     placeholder: 'dir',
     description: 'directory for the root certificate, its key, and join tokens',
@@ -168,10 +179,13 @@ function sourceOf({
   config,
   kubeconfig,
   namespace,
+  ca,
 }: SettingValues<typeof controllerSettings>): SourceConfig | undefined {
-  if (config !== undefined) return kubeconfig === undefined ? { kind: 'directory', path: config } : undefined;
+  if (config !== undefined)
+    return kubeconfig === undefined ? { kind: 'directory', path: config, caDirectory: ca } : undefined;
   if (kubeconfig === undefined) return undefined;
-  return { kind: 'cluster', kubeconfig: kubeconfig === 'in-cluster' ? undefined : kubeconfig, namespace };
+  const file = kubeconfig === 'in-cluster' ? undefined : kubeconfig;
+  return { kind: 'cluster', kubeconfig: file, namespace, caSecret: ca ?? 'cacerts' };
 }
 
 function matching(pattern: RegExp, expects: string): ValueKind<string> {

@@ -5,6 +5,7 @@ import type { Document } from 'yaml';
 import type { InstallSettings } from './settings.ts';
 
 const baseNamespace = 'weft-system';
+const defaultCaSecret = 'cacerts';
 const container = ['spec', 'template', 'spec', 'containers', 0] as const;
 
 /** Moves a document into the namespace of the installation. */
@@ -29,6 +30,14 @@ export function customiseDeployment(deployment: Document, settings: InstallSetti
   if ((settings.replicas ?? 1) > 1) spread(deployment);
 }
 
+/** The one Secret beside its own that the controller may read. */
+export function customiseRole(role: Document, { 'ca-secret': name }: InstallSettings): void {
+  if (name === defaultCaSecret) return;
+  const { rules } = role.toJS() as { rules: readonly { resourceNames?: readonly string[] }[] };
+  const index = rules.findIndex(({ resourceNames }) => resourceNames?.includes(defaultCaSecret));
+  role.setIn(['rules', index, 'resourceNames'], role.createNode([name], { flow: true }));
+}
+
 /** The port that a scraper comes to, which otherwise only the kubelet uses. */
 export function exposeMetrics(service: Document): void {
   service.addIn(
@@ -49,6 +58,7 @@ function setArguments(deployment: Document, settings: InstallSettings): void {
     'cluster-id': settings['cluster-id'],
     'trust-domain': settings['trust-domain'],
     'certificate-life': settings['certificate-life'],
+    ca: settings['ca-secret'] === defaultCaSecret ? undefined : settings['ca-secret'],
   };
   const names = [...settings['server-name']];
   // By this name nodes dial it; the one in the default namespace is known to the controller already.

@@ -83,7 +83,12 @@ describe('weft install', () => {
       const parsed = controllerConfig(args, {});
       if (!parsed.ok) throw new Error(parsed.problems.join('\n'));
       const namespace = deployment.metadata.namespace;
-      expect(parsed.config.source).toEqual({ kind: 'cluster', kubeconfig: undefined, namespace });
+      expect(parsed.config.source).toEqual({
+        kind: 'cluster',
+        caSecret: 'cacerts',
+        kubeconfig: undefined,
+        namespace,
+      });
       const service = await object('Service', ...argv);
       const ports = podOf(deployment).containers[0].ports as { name: string; containerPort: number }[];
       const portOf = (name: string) => ports.find((port) => port.name === name)?.containerPort;

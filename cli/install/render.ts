@@ -2,7 +2,7 @@
 // bytes, so the text can be kept under version control and compared.
 
 import type { Document } from 'yaml';
-import { customiseDeployment, exposeMetrics, moveNamespace } from './customise.ts';
+import { customiseDeployment, customiseRole, exposeMetrics, moveNamespace } from './customise.ts';
 import { readControllerFiles, readDefinitions, readOptionalFile } from './manifest-files.ts';
 import type { InstallSettings } from './settings.ts';
 
@@ -18,6 +18,7 @@ export function renderInstallation(settings: InstallSettings, { serviceMonitor }
   for (const document of documents) {
     moveNamespace(document, settings.namespace);
     if (document.get('kind') === 'Deployment') customiseDeployment(document, settings);
+    if (document.get('kind') === 'Role') customiseRole(document, settings);
     if (serviceMonitor && document.get('kind') === 'Service') exposeMetrics(document);
   }
   return [...readDefinitions(), ...documents.map(print)].join('---\n');

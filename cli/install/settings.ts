@@ -29,6 +29,14 @@ export const installSettings = {
   'cluster-id': unset(clusterId),
   'server-name': others['server-name'],
   'certificate-life': unset(others['certificate-life']),
+  'ca-secret': withDefault(
+    quantity(/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/, 'the name of a Secret'),
+    'cacerts',
+    {
+      placeholder: 'name',
+      description: "secret with a CA of your own, in the form of Istio's cacerts or of cert-manager",
+    },
+  ),
   'log-level': unset(others['log-level']),
   'log-format': withDefault(oneOf('json', 'text'), 'json', {
     placeholder: 'format',

@@ -5,6 +5,8 @@ export type CaErrorCode =
   | 'state-corrupt'
   /** Refused file, or a disk that does not take it. */
   | 'state-file'
+  /** A CA that was given can not sign for the mesh. */
+  | 'issuer-unusable'
   /** Another replica has written meanwhile. */
   | 'state-conflict'
   | 'csr-too-large'

@@ -3,7 +3,8 @@
 //   stable  one root signs, one is trusted
 //   prepare the old root signs, both are trusted; until all certificates that came with the old root only have run out
 //   active  the new root signs, both are trusted; until all certificates that the old root signed have run out
-// and then stable again with the new root alone.
+// and then stable again with the new root alone. An issuer that was given (given-issuer.ts) takes the same way, unless what
+// is trusted does not change with it: then it just takes over.
 
 import { z } from 'zod';
 import { CaError } from './ca-error.ts';
@@ -13,6 +14,8 @@ export type RotationPhase = 'stable' | 'prepare' | 'active';
 const root = z.strictObject({
   certificatePem: z.string(),
   privateKeyPem: z.string(),
+  chainPem: z.string().optional(),
+  anchorsPem: z.string().optional(),
   issuedUntil: z.number().int().nonnegative(),
 });
 
@@ -27,7 +30,12 @@ export const caStateSchema = z.discriminatedUnion('phase', [
 ]);
 
 export interface RootRecord {
+  /** Of the key that signs: the root itself, or an intermediate that was given. */
   readonly certificatePem: string;
+  /** Certificates between an intermediate and the root, the intermediate's own issuer first; absent or empty: none. */
+  readonly chainPem?: string | undefined;
+  /** What nodes are to trust; absent: the certificate itself. */
+  readonly anchorsPem?: string | undefined;
   /** PKCS#8. */
   readonly privateKeyPem: string;
   /** Wall clock in ms: no certificate of this root is valid for longer. Written ahead of the certificates. */
@@ -90,6 +98,33 @@ export function advanceRotation(state: CaState, { now, force = false }: StepOpti
   return phase === 'prepare'
     ? { version: 1, phase: 'active', roots, nextStepAt: old.issuedUntil }
     : { version: 1, phase: 'stable', roots: [next] };
+}
+
+/**
+ * Makes a given issuer the one that signs: at once where its anchors are trusted already, else by a rotation. While another
+ * rotation is under way it waits: the state comes back as it was.
+ */
+export function adoptIssuer(state: CaState, next: RootRecord): CaState {
+  const signing = state.roots[signingIndex(state)] as RootRecord;
+  if (isSameIssuer(signing, next)) return state;
+  const latest = state.roots.at(-1) as RootRecord;
+  if (isSameIssuer(latest, next)) return state;
+  const at = state.roots.findLastIndex((record) => anchorsOf(record) === anchorsOf(next));
+  if (at >= 0) {
+    const roots = state.roots.map((record, index) =>
+      index === at ? { ...next, issuedUntil: record.issuedUntil } : record,
+    );
+    return { ...state, roots } as unknown as CaState;
+  }
+  return state.phase === 'stable' ? prepareRotation(state, next) : state;
+}
+
+export function isSameIssuer(a: RootRecord, b: RootRecord): boolean {
+  return a.certificatePem === b.certificatePem && a.chainPem === b.chainPem && anchorsOf(a) === anchorsOf(b);
+}
+
+export function anchorsOf({ anchorsPem, certificatePem }: RootRecord): string {
+  return anchorsPem ?? certificatePem;
 }
 
 /** Notes that the signing root will have issued certificates valid until `until`. */

@@ -132,7 +132,7 @@ describe('the root', () => {
       (error: Error) => error,
     );
     expect(error).toMatchObject({ code: 'state-corrupt' });
-    expect(error.message).toContain('not the key of the root');
+    expect(error.message).toContain('not the key of the CA certificate');
     expect(error.message).not.toContain('PRIVATE');
   });
 

@@ -10,6 +10,7 @@ import type { Logger } from '../../mesh/runtime/logger.ts';
 import { encodePem } from '../../mesh/tls/pem.ts';
 import { CaError } from './ca-error.ts';
 import {
+  adoptIssuer,
   advanceRotation,
   type CaState,
   initialState,
@@ -21,6 +22,7 @@ import {
 import { CaStateFile, type LoadedState } from './ca-state-file.ts';
 import type { CaStateStore } from './ca-state-store.ts';
 import { checkCsr } from './csr-check.ts';
+import type { IssuerSource } from './given-issuer.ts';
 import { type LeafProfile, signLeaf } from './leaf-certificate.ts';
 import { createRoot, type Root } from './root-certificate.ts';
 
@@ -29,8 +31,12 @@ export interface CertificateAuthorityOptions {
   readonly stateDir: string;
   /** Where the state is instead, if replicas share it. */
   readonly store?: CaStateStore;
+  /** A CA that somebody else made and renews; where it has none, the mesh has a root of its own. */
+  readonly given?: IssuerSource;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** How often to look for what another replica or the giver of the CA wrote, ms; default 15,000, 0 never. */
+  readonly refreshMs?: number;
   /** Life of a certificate nobody asked a life for; default 24 h. */
   readonly defaultLifeSeconds?: number;
   /** Shorter wishes are raised to this; default 60. */
@@ -47,7 +53,7 @@ export interface SignRequest {
 }
 
 export interface IssuedCertificate {
-  /** PEM: leaf, then the roots concatenated (WIRE 4). */
+  /** PEM: leaf, intermediates one by one, then the roots concatenated (WIRE 4). */
   readonly entries: readonly string[];
   readonly serial: string;
   /** Wall clock in ms. */
@@ -62,6 +68,8 @@ export interface RotationStatus {
   readonly signing: string;
   /** Key identifiers of the roots that are trusted. */
   readonly trusted: readonly string[];
+  /** Where the signing CA was given; absent: the mesh made it. */
+  readonly givenBy?: string;
   /** Wall clock in ms of the next step, while a rotation is under way. */
   readonly nextStepAt?: number;
 }
@@ -81,6 +89,7 @@ const maxWriteAheadMs = 3_600_000;
 /** Timers stand still while a machine is suspended, so a long wait is made of short ones. */
 const maxTimerMs = 600_000;
 const retryMs = 60_000;
+const defaultRefreshMs = 15_000;
 const rootWarningMs = 365 * 86_400_000;
 /** Kubernetes names; keeps the URI ASCII and free of separators. */
 const identityPart = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
@@ -89,12 +98,17 @@ export class CertificateAuthority {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #store: CaStateStore;
+  readonly #given: IssuerSource | undefined;
+  /** The source has had one: the mesh makes no root of its own any more. */
+  #isGiven = false;
   readonly #life: { readonly default: number; readonly min: number; readonly max: number };
   readonly #listeners = new Set<() => void>();
   #loaded: LoadedState;
   /** Changes of the state go one after the other. */
   #lastChange: Promise<unknown> = Promise.resolve();
   #timer: Timer | undefined;
+  readonly #refreshMs: number;
+  #refreshTimer: Timer | undefined;
   #closed = false;
 
   private constructor(options: CertificateAuthorityOptions, store: CaStateStore, loaded: LoadedState) {
@@ -109,19 +123,29 @@ export class CertificateAuthority {
     this.#logger = options.logger;
     this.#life = { default: clamped, min: minLifeSeconds, max: maxLifeSeconds };
     this.#store = store;
+    this.#given = options.given;
+    const shared = options.store !== undefined || options.given !== undefined;
+    this.#refreshMs = shared ? (options.refreshMs ?? defaultRefreshMs) : 0;
     this.#loaded = loaded;
     this.#armRotation();
+    this.#refreshLater();
   }
 
-  /** Loads the root, or makes one at the first start. Throws CaError `state-file` or `state-corrupt`. */
+  /** Loads the root, or makes one at the first start. Throws CaError `state-file`, `state-corrupt` or `issuer-unusable`. */
   static async open(options: CertificateAuthorityOptions): Promise<CertificateAuthority> {
     const { stateDir, clock, logger, store = new CaStateFile(stateDir) } = options;
     let loaded = await store.load();
     if (loaded === undefined) {
-      loaded = await createState(store, initialState(await createRoot(clock.now())));
-      logger.info({ place: store.place, root: loaded.roots[0]?.id }, 'root certificate made');
+      const given = await options.given?.read();
+      loaded = await createState(store, initialState(given ?? (await createRoot(clock.now()))));
+      const place = given === undefined ? store.place : options.given?.place;
+      logger.info(
+        { place, root: loaded.roots[0]?.id },
+        given ? 'root certificate given' : 'root certificate made',
+      );
     }
     const authority = new CertificateAuthority(options, store, loaded);
+    await authority.#adoptGiven();
     const { id, notAfter } = authority.#signing();
     if (notAfter - clock.now() < rootWarningMs) {
       logger.warn({ root: id, notAfter: new Date(notAfter).toISOString() }, 'root certificate expires soon');
@@ -133,7 +157,7 @@ export class CertificateAuthority {
   rootsPem(): string {
     const signing = this.#signing();
     const others = this.#loaded.roots.filter((root) => root !== signing);
-    return [signing, ...others].map((root) => root.certificatePem).join('');
+    return [signing, ...others].map((root) => root.anchorsPem).join('');
   }
 
   /** Signs a workload's request. Throws CaError. */
@@ -163,6 +187,7 @@ export class CertificateAuthority {
       phase: state.phase,
       signing: this.#signing().id,
       trusted: roots.map((root) => root.id),
+      ...(this.#isGiven && this.#given !== undefined && { givenBy: this.#given.place }),
       ...(state.phase !== 'stable' && { nextStepAt: state.nextStepAt }),
     };
   }
@@ -172,6 +197,10 @@ export class CertificateAuthority {
    * break nobody, also after a restart. Throws CaError `rotation-step`.
    */
   async startRotation(): Promise<RotationStatus> {
+    if (this.#isGiven) {
+      const message = `Starting a root rotation failed: the CA is given by ${this.#given?.place}; put the next one there`;
+      throw new CaError('rotation-step', message);
+    }
     const next = await createRoot(this.#clock.now());
     return await this.#rotate((state) => prepareRotation(state, next));
   }
@@ -187,10 +216,11 @@ export class CertificateAuthority {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Stops the rotation's timer. Idempotent. */
+  /** Stops the timers. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#refreshTimer?.cancel();
     this.#listeners.clear();
   }
 
@@ -210,7 +240,8 @@ export class CertificateAuthority {
     const notBefore = from - Math.min(maxBackdateMs, Math.floor(ms / 4000) * 1000);
     const notAfter = Math.min(until, root.notAfter);
     const { der, serial } = await signLeaf(root, { ...profile, notBefore, notAfter });
-    return { entries: [encodePem('CERTIFICATE', der), this.rootsPem()], serial, notBefore, notAfter };
+    const entries = [encodePem('CERTIFICATE', der), ...root.chain, this.rootsPem()];
+    return { entries, serial, notBefore, notAfter };
   }
 
   /** The root to sign with, after the state file says that it issued certificates valid as long as this one. */
@@ -278,6 +309,33 @@ export class CertificateAuthority {
     const refresh = this.#lastChange.then(() => this.#reload());
     this.#lastChange = refresh.catch(() => undefined);
     await refresh;
+    await this.#adoptGiven();
+  }
+
+  /** Signs with what the source gives from now on, or begins the way there. */
+  async #adoptGiven(): Promise<void> {
+    const given = await this.#given?.read();
+    if (given === undefined) return;
+    this.#isGiven = true;
+    const before = this.#loaded;
+    await this.#change((state) => adoptIssuer(state, given));
+    if (this.#loaded === before) return;
+    this.#armRotation();
+    this.#logger.info({ ...this.rotation() }, 'given CA taken over');
+    for (const listener of this.#listeners) listener();
+  }
+
+  #refreshLater(): void {
+    if (this.#refreshMs === 0 || this.#closed) return;
+    const look = async (): Promise<void> => {
+      await this.refresh().catch((error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        if (!this.#closed)
+          this.#logger.warn({ reason }, 'root certificate could not be looked up, keeping it');
+      });
+      this.#refreshLater();
+    };
+    this.#refreshTimer = this.#clock.after(this.#refreshMs, () => void look(), { unref: true });
   }
 
   #armRotation(minDelayMs = 0): void {

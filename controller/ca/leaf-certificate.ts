@@ -19,7 +19,7 @@ export interface LeafIssuer {
   readonly nameDer: Buffer;
   /** The issuer's subject key identifier. */
   readonly keyId: Buffer;
-  /** ECDSA P-256. */
+  /** ECDSA P-256 or P-384, or RSA of 2048 bits and more: see `canSign`. */
   readonly privateKey: KeyObject;
 }
 
@@ -61,28 +61,41 @@ const usageOid = {
 const generalNameTag = { dns: 2, uri: 6, ip: 7 } as const;
 
 const version3 = contextConstructed(0, unsignedInteger(Buffer.of(2)));
-const ecdsaWithSha256 = sequence(objectIdentifier('1.2.840.10045.4.3.2'));
+/** How each kind of issuer key signs (RFC 5758 section 3.2, RFC 4055 section 5). */
+const algorithms = {
+  prime256v1: { hash: 'sha256', der: sequence(objectIdentifier('1.2.840.10045.4.3.2')) },
+  secp384r1: { hash: 'sha384', der: sequence(objectIdentifier('1.2.840.10045.4.3.3')) },
+  rsa: { hash: 'sha256', der: sequence(objectIdentifier('1.2.840.113549.1.1.11'), Buffer.of(0x05, 0x00)) },
+} as const;
+const minRsaBits = 2048;
 const emptyName = sequence();
 const critical = booleanTrue();
 const notCa = sequence(oid.basicConstraints, critical, octetString(sequence()));
 /** digitalSignature is bit 0. */
 const digitalSignature = sequence(oid.keyUsage, critical, octetString(bitString(Buffer.of(0x80), 7)));
 
+/** Whether certificates can be signed with a key of this kind. */
+export function canSign(key: KeyObject): boolean {
+  return algorithmOf(key) !== undefined;
+}
+
 /** Signs in the thread pool, so that a storm of requests does not hold up the main loop. */
 export async function signLeaf(issuer: LeafIssuer, profile: LeafProfile): Promise<LeafCertificate> {
+  const algorithm = algorithmOf(issuer.privateKey);
+  if (algorithm === undefined) throw new Error('Issuer key is of no kind that can sign');
   const serial = randomSerial();
   const tbs = sequence(
     version3,
     unsignedInteger(serial),
-    ecdsaWithSha256,
+    algorithm.der,
     issuer.nameDer,
     sequence(time(profile.notBefore), time(profile.notAfter)),
     emptyName,
     profile.publicKeyDer,
     contextConstructed(3, extensions(issuer, profile)),
   );
-  const signature = await ecdsaSign(tbs, issuer.privateKey);
-  return { der: sequence(tbs, ecdsaWithSha256, bitString(signature)), serial: serial.toString('hex') };
+  const signature = await signInPool(algorithm.hash, tbs, issuer.privateKey);
+  return { der: sequence(tbs, algorithm.der, bitString(signature)), serial: serial.toString('hex') };
 }
 
 /** The first 160 bits of the SHA-256 of the key (RFC 7093 section 2). */
@@ -111,9 +124,16 @@ function randomSerial(): Buffer {
   return serial;
 }
 
-function ecdsaSign(data: Buffer, key: KeyObject): Promise<Buffer> {
+function algorithmOf(key: KeyObject): (typeof algorithms)[keyof typeof algorithms] | undefined {
+  const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
+  if (key.asymmetricKeyType === 'rsa') return modulusLength >= minRsaBits ? algorithms.rsa : undefined;
+  if (namedCurve !== 'prime256v1' && namedCurve !== 'secp384r1') return undefined;
+  return algorithms[namedCurve];
+}
+
+function signInPool(hash: string, data: Buffer, key: KeyObject): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    sign('sha256', data, { key, dsaEncoding: 'der' }, (error, signature) =>
+    sign(hash, data, { key, dsaEncoding: 'der' }, (error, signature) =>
       error === null ? resolve(signature) : reject(error),
     );
   });
