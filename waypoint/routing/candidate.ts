@@ -1,7 +1,7 @@
 // One match of one rule, ready to be tried: its rank among all matches of the port, and the conditions beside the path.
 // The path itself (or the gRPC method) is the tables' matter. Nothing here allocates while a request is matched.
 
-import { type Header } from '../../mesh/h2/header.ts';
+import type { Header } from '../../mesh/h2/header.ts';
 import type { HttpMatch, HttpRule, NamedMatch } from '../../mesh/model/routing.ts';
 import { type Pattern, type PatternCompiler, toOctets } from './pattern.ts';
 import { queryValue } from './query.ts';
@@ -23,6 +23,8 @@ export interface RouteMatch {
   readonly rule: HttpRule;
   /** Of the match that won, without a trailing slash (`/` itself stays); undefined if its path is no prefix. */
   readonly matchedPrefix: string | undefined;
+  /** Path attribute of a session's cookie: the route's path, of a regular expression what is literal (GEP-1619). */
+  readonly cookiePath: string;
   /** Index into `rule.backends`; shared by all matches of the rule, so that the shares are the rule's. */
   readonly choice: WeightedChoice;
 }

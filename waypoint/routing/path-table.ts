@@ -6,7 +6,7 @@ import type { HttpMatch } from '../../mesh/model/routing.ts';
 import { normalizePath } from '../../mesh/http/path.ts';
 import type { Candidate, RouteFacts } from './candidate.ts';
 import { CandidateIndex } from './candidate-index.ts';
-import type { Pattern } from './pattern.ts';
+import { literalPrefix, type Pattern } from './pattern.ts';
 
 export type PathKey =
   | { readonly kind: 'exact' | 'prefix'; readonly value: string }
@@ -40,6 +40,13 @@ export function normalPathValue(path: HttpMatch['path']): string {
 export function pathRank(path: PathKey): readonly [kind: number, length: number] {
   if (path.kind === 'exact') return [2, 0];
   return [path.kind === 'regex' ? 1 : 0, path.value.length];
+}
+
+/** The elements of a path that every request it matches begins with; `/` where they can not stand in a cookie. */
+export function cookiePath(path: PathKey): string {
+  if (path.kind !== 'regex') return path.value.includes(';') ? '/' : path.value;
+  const literal = literalPrefix(path.value);
+  return /^\/[^;\s]+\//.test(literal) ? literal.slice(0, literal.lastIndexOf('/')) : '/';
 }
 
 export class PathTable {

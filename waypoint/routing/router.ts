@@ -15,7 +15,14 @@ import {
   type RouteMatch,
 } from './candidate.ts';
 import { type GrpcCandidate, type GrpcName, GrpcTable, grpcRank, isGrpc } from './grpc-table.ts';
-import { normalPathValue, type PathCandidate, type PathKey, pathRank, PathTable } from './path-table.ts';
+import {
+  cookiePath,
+  normalPathValue,
+  type PathCandidate,
+  type PathKey,
+  pathRank,
+  PathTable,
+} from './path-table.ts';
 import { PatternCompiler } from './pattern.ts';
 import { WeightedChoice } from './weighted-choice.ts';
 
@@ -109,7 +116,8 @@ class RouteBuilder {
     const choice = new WeightedChoice(weights, { random: this.#random });
     for (const match of rule.matches.length === 0 ? [anyRequest] : rule.matches) {
       try {
-        if (rule.name.kind === 'GRPCRoute') this.#addGrpc(match, { rule, matchedPrefix: undefined, choice });
+        if (rule.name.kind === 'GRPCRoute')
+          this.#addGrpc(match, { rule, matchedPrefix: undefined, cookiePath: '/', choice });
         else this.#addHttp(match, { rule, choice });
       } catch (error) {
         this.problems.push({
@@ -120,11 +128,15 @@ class RouteBuilder {
     }
   }
 
-  #addHttp(match: HttpMatch, target: Omit<RouteMatch, 'matchedPrefix'>): void {
+  #addHttp(match: HttpMatch, target: Pick<RouteMatch, 'rule' | 'choice'>): void {
     const path = this.#pathKey(match.path);
     const conditions = this.#conditions(match);
     this.http.push({
-      match: { ...target, matchedPrefix: path.kind === 'prefix' ? path.value : undefined },
+      match: {
+        ...target,
+        matchedPrefix: path.kind === 'prefix' ? path.value : undefined,
+        cookiePath: cookiePath(path),
+      },
       rank: [
         ...pathRank(path),
         match.method === undefined ? 0 : 1,
