@@ -78,7 +78,7 @@ export class Controller {
     const authenticate = authenticateNode({
       authenticate: async (authorization) => await this.#authenticator().authenticate(authorization),
     });
-    this.#xds = new XdsServer({ store: this.#store, authenticate, logger: logger('xds') });
+    this.#xds = new XdsServer({ store: this.#store, authenticate, clock, logger: logger('xds') });
     this.#metrics = new ControllerMetrics({
       connectedNodes: () => this.#xds.streams().length,
       xdsCounters: () => this.#xds.counters,

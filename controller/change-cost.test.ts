@@ -87,6 +87,10 @@ function openStream(store: ResourceStore, node: string): DeltaDiscoveryResponse[
         flushed();
         ask(response.typeUrl, response.nonce);
       },
+      awaitSlot: (send) => {
+        send(() => {});
+        return () => {};
+      },
       refuse: (reason) => {
         throw new Error(reason);
       },

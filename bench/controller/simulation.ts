@@ -115,6 +115,10 @@ class SimulatedNode {
           this.#take(response);
           flushed();
         },
+        awaitSlot: (send) => {
+          send(() => {});
+          return () => {};
+        },
         refuse: (reason) => {
           throw new Error(reason);
         },

@@ -2,6 +2,7 @@
 // Serves whatever types the store holds; a type it does not know is answered as empty.
 
 import { Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
+import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { type Authenticate, type Caller, callMetadata } from './caller.ts';
 import { encodeResponse } from './encode-response.ts';
@@ -13,12 +14,14 @@ import {
 import type { GrpcServer } from './grpc-server.ts';
 import { grpcService } from './grpc-service.ts';
 import type { ResourceStore } from './resource-store.ts';
+import { SendSlots } from './send-slots.ts';
 import { weftHeader } from './type-urls.ts';
 import { type StreamStatus, type XdsCounters, XdsStream } from './xds-stream.ts';
 
 export interface XdsServerOptions {
   readonly store: ResourceStore;
   readonly authenticate: Authenticate;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Content bytes of one response; nodes accept 200 MiB a message (WIRE 3.1). Default 64 MiB. */
   readonly maxResponseBytes?: number;
@@ -31,12 +34,14 @@ type Call = ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 export class XdsServer {
   readonly #options: XdsServerOptions;
   readonly #streams = new Map<XdsStream, Call>();
+  readonly #slots: SendSlots;
   readonly #unsubscribe: () => void;
   readonly #counters: XdsCounters = { responses: 0, resources: 0, nacks: 0 };
   #closed = false;
 
   constructor(options: XdsServerOptions) {
     this.#options = options;
+    this.#slots = new SendSlots({ clock: options.clock });
     this.#unsubscribe = options.store.subscribe((changes) => {
       for (const stream of this.#streams.keys()) stream.onChanges(changes);
     });
@@ -118,6 +123,7 @@ export class XdsServer {
       counters: this.#counters,
       transport: {
         write: (response, flushed) => void call.write(response, flushed),
+        awaitSlot: (send) => this.#slots.take(send),
         refuse: (reason) => {
           logger.warn({ caller: caller.name, reason }, 'A stream was ended');
           fail(call, status.RESOURCE_EXHAUSTED, reason);

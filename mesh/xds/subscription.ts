@@ -32,6 +32,9 @@ export interface ResponseContent {
   readonly removed: readonly string[];
 }
 
+/** So many workloads are some 100 KB. */
+const manyNames = 500;
+
 export class Subscription {
   readonly #options: SubscriptionOptions;
   /** Changes up to here are in what the first response is computed from. */
@@ -92,6 +95,11 @@ export class Subscription {
   /** Whether next() has something to say; the first response is due even when it is empty. */
   get ready(): boolean {
     return !this.#answered || this.#pending.size > 0 || (!this.#wildcard && this.#changed);
+  }
+
+  /** Whether next() has much to say: a first answer, or hundreds of names at once. */
+  get large(): boolean {
+    return this.ready && (!this.#answered || this.#pending.size > manyNames);
   }
 
   /** Whether all that next() would say is that resources are gone. */

@@ -19,6 +19,8 @@ import { addressType, authorizationType, pushOrder } from './type-urls.ts';
 export interface StreamTransport {
   /** Calls `flushed` once the message left this process. */
   write(response: DeltaDiscoveryResponse, flushed: () => void): void;
+  /** Calls `send` when a large response may go out, now or later; `release` when it went. Returns how to stop waiting. */
+  awaitSlot(send: (release: () => void) => void): () => void;
   /** Ends the stream with gRPC status RESOURCE_EXHAUSTED. */
   refuse(reason: string): void;
 }
@@ -69,6 +71,8 @@ export class XdsStream {
   #nodeId = '';
   #nonce = 0;
   #writing = false;
+  /** Gives up waiting for a slot; undefined while none is awaited. */
+  #stopWaiting: (() => void) | undefined;
   #closed = false;
 
   constructor(options: StreamOptions) {
@@ -100,6 +104,7 @@ export class XdsStream {
   /** After the transport ended; nothing is written any more. */
   close(): void {
     this.#closed = true;
+    this.#stopWaiting?.();
     this.#types.clear();
   }
 
@@ -153,13 +158,33 @@ export class XdsStream {
   }
 
   #pump(): void {
-    while (!this.#writing && !this.#closed) {
+    while (!this.#writing && !this.#closed && this.#stopWaiting === undefined) {
       const due = this.#nextType();
       if (due === undefined) return;
-      const [typeUrl, state] = due;
-      const content = state.subscription.next();
-      if (content !== undefined) this.#send(typeUrl, state, content);
+      const [, { subscription }] = due;
+      if (!subscription.large) this.#say(due, () => {});
+      else this.#sayLater();
     }
+  }
+
+  /** What is due is computed when its turn comes: nothing of it is held until then. */
+  #sayLater(): void {
+    let waiting = true;
+    const stop = this.#options.transport.awaitSlot((release) => {
+      waiting = false;
+      this.#stopWaiting = undefined;
+      const due = this.#closed ? undefined : this.#nextType();
+      if (due === undefined) release();
+      else this.#say(due, release);
+      this.#pump();
+    });
+    if (waiting) this.#stopWaiting = stop;
+  }
+
+  #say([typeUrl, state]: [string, TypeState], flushed: () => void): void {
+    const content = state.subscription.next();
+    if (content === undefined) flushed();
+    else this.#send(typeUrl, state, content, flushed);
   }
 
   #nextType(): [string, TypeState] | undefined {
@@ -183,7 +208,12 @@ export class XdsStream {
     return this.#types.get(addressType)?.subscription.ready ?? false;
   }
 
-  #send(typeUrl: string, state: TypeState, { resources, removed }: ResponseContent): void {
+  #send(
+    typeUrl: string,
+    state: TypeState,
+    { resources, removed }: ResponseContent,
+    flushed: () => void,
+  ): void {
     const { transport, counters } = this.#options;
     this.#nonce += 1;
     state.unacked = String(this.#nonce);
@@ -198,6 +228,7 @@ export class XdsStream {
     });
     transport.write(response, () => {
       this.#writing = false;
+      flushed();
       this.#pump();
     });
   }

@@ -34,6 +34,7 @@ export async function startController(
   const store = options.store ?? new ResourceStore({ clock });
   const xds = new XdsServer({
     store,
+    clock,
     logger: silent,
     authenticate: ({ token }) =>
       token !== undefined && /^node-[a-z]$/.test(token) ? { name: token, node: token } : undefined,
