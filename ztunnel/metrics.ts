@@ -5,8 +5,14 @@
 // the Service that was asked for), the server's node waypoint to server (reporter destination). What goes from client
 // to server is the waypoint's to count (reporter waypoint), so no byte is in two series of one reporter.
 
-import type { Workload } from '../mesh/model/workload.ts';
 import { formatLabels, OpenMetricsText } from '../mesh/telemetry/open-metrics.ts';
+import {
+  overflowLabel,
+  sideLabels,
+  uniformSideLabels,
+  unknownLabel,
+  workloadLabels,
+} from '../mesh/telemetry/workload-labels.ts';
 import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
 
 const flags: readonly ResponseFlag[] = [
@@ -185,65 +191,21 @@ function addSeries(merged: Map<string, Series>, series: Series): void {
   }
 }
 
-/** A workload's half of the labels is the same text for all its connections. */
-const sourceTexts = new WeakMap<Workload, string>();
-const destinationTexts = new WeakMap<Workload, string>();
-
 function labelsOf(info: ConnectionInfo): string {
   const { sourceWorkload, destinationWorkload, destinationService: service, mutualTls } = info;
   const source =
-    sourceWorkload === undefined
-      ? unknownSource(info)
-      : cached(sourceTexts, sourceWorkload, () => workloadLabels('source', sourceWorkload));
-  const destination =
-    destinationWorkload === undefined
-      ? workloadLabels('destination', undefined)
-      : cached(destinationTexts, destinationWorkload, () =>
-          workloadLabels('destination', destinationWorkload),
-        );
+    sourceWorkload === undefined ? unknownSource(info) : workloadLabels('source', sourceWorkload);
+  const destination = workloadLabels('destination', destinationWorkload);
   const rest = formatLabels({
-    source_principal: (mutualTls && info.sourceIdentity) || unknown,
-    destination_principal: (mutualTls && info.destinationIdentity) || unknown,
-    destination_service: service?.hostname ?? info.destinationServiceName ?? unknown,
-    destination_service_namespace: service?.namespace ?? unknown,
-    destination_service_name: service?.name ?? unknown,
+    source_principal: (mutualTls && info.sourceIdentity) || unknownLabel,
+    destination_principal: (mutualTls && info.destinationIdentity) || unknownLabel,
+    destination_service: service?.hostname ?? info.destinationServiceName ?? unknownLabel,
+    destination_service_namespace: service?.namespace ?? unknownLabel,
+    destination_service_name: service?.name ?? unknownLabel,
     request_protocol: 'tcp',
-    connection_security_policy: mutualTls ? 'mutual_tls' : unknown,
+    connection_security_policy: mutualTls ? 'mutual_tls' : unknownLabel,
   });
   return `reporter="${reporterOf(info)}",${source},${destination},${rest}`;
-}
-
-const unknown = 'unknown';
-
-function cached(texts: WeakMap<Workload, string>, workload: Workload, make: () => string): string {
-  let text = texts.get(workload);
-  if (text === undefined) {
-    text = make();
-    texts.set(workload, text);
-  }
-  return text;
-}
-
-interface WorkloadLabels {
-  readonly workload: string;
-  readonly service: string;
-  readonly revision: string;
-  readonly namespace: string;
-  readonly cluster: string;
-  readonly region: string;
-  readonly zone: string;
-}
-
-function workloadLabels(side: 'source' | 'destination', workload: Workload | undefined): string {
-  return sideLabels(side, {
-    workload: workload?.workloadName ?? '',
-    service: workload?.canonicalName ?? '',
-    revision: workload?.canonicalRevision ?? '',
-    namespace: workload?.namespace ?? '',
-    cluster: workload?.clusterId ?? '',
-    region: workload?.locality.region ?? '',
-    zone: workload?.locality.zone ?? '',
-  });
 }
 
 /** From the peer's baggage, where there is one: its length is bounded there, its values are not trusted for policy. */
@@ -252,26 +214,9 @@ function unknownSource({ sourceLabels }: ConnectionInfo): string {
   return sideLabels('source', { ...sourceLabels, region: '', zone: '' });
 }
 
-function sideLabels(side: 'source' | 'destination', labels: WorkloadLabels): string {
-  const known = (value: string): string => (value === '' ? unknown : value);
-  return formatLabels({
-    [`${side}_workload`]: known(labels.workload),
-    [`${side}_canonical_service`]: known(labels.service),
-    [`${side}_canonical_revision`]: known(labels.revision),
-    [`${side}_workload_namespace`]: known(labels.namespace),
-    [`${side}_app`]: known(labels.service),
-    [`${side}_version`]: known(labels.revision),
-    [`${side}_cluster`]: known(labels.cluster),
-    [`${side}_region`]: known(labels.region),
-    [`${side}_zone`]: known(labels.zone),
-  });
-}
-
 /** All labels are there, as in any other series, so that sums over them keep working. */
 function overflowLabels(reporter: 'source' | 'destination'): string {
-  const overflow = 'overflow';
-  const side = { workload: overflow, service: overflow, revision: overflow, namespace: overflow };
-  const place = { cluster: overflow, region: overflow, zone: overflow };
+  const overflow = overflowLabel;
   const rest = formatLabels({
     source_principal: overflow,
     destination_principal: overflow,
@@ -279,8 +224,8 @@ function overflowLabels(reporter: 'source' | 'destination'): string {
     destination_service_namespace: overflow,
     destination_service_name: overflow,
     request_protocol: 'tcp',
-    connection_security_policy: unknown,
+    connection_security_policy: unknownLabel,
   });
-  const both = (['source', 'destination'] as const).map((name) => sideLabels(name, { ...side, ...place }));
+  const both = (['source', 'destination'] as const).map((side) => uniformSideLabels(side, overflow));
   return `reporter="${reporter}",${both.join(',')},${rest}`;
 }
