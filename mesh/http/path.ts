@@ -12,11 +12,12 @@ const unreserved = /[A-Za-z0-9\-._~]/;
  * A path without its query, in normal form (RFC 3986 section 6.2.2): escaped unreserved octets are decoded, other escapes
  * have upper-case digits, repeated slashes are one, dot segments are resolved (section 5.2.4). A backslash counts as a
  * slash, as browsers and the WHATWG URL parser of many applications read it. `%2F` stays: it is no separator (section
- * 2.2). Malformed escapes stay as they are. What does not begin with `/` (`*`) is returned unchanged. Idempotent.
+ * 2.2). A `%` that begins no escape becomes `%25`, or it could form one with what is decoded behind it. What does not
+ * begin with `/` (`*`) is returned unchanged. Idempotent.
  */
 export function normalizePath(path: string): string {
   if (!suspicious.test(path) || (path[0] !== '/' && path[0] !== '\\')) return path;
-  const decoded = path.includes('%') ? path.replace(/%[0-9A-Fa-f]{2}/g, normalEscape) : path;
+  const decoded = path.includes('%') ? path.replace(/%(?:[0-9A-Fa-f]{2})?/g, normalEscape) : path;
   const segments: string[] = [];
   let directory = true;
   for (const segment of decoded.split(/[/\\]/)) {
@@ -28,6 +29,7 @@ export function normalizePath(path: string): string {
 }
 
 function normalEscape(escape: string): string {
+  if (escape === '%') return '%25';
   const octet = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
   return unreserved.test(octet) ? octet : escape.toUpperCase();
 }
