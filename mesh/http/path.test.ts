@@ -31,6 +31,9 @@ describe('normalizePath()', () => {
     ['/a\\b', '/a/b'],
     ['/public\\..\\admin', '/admin'],
     ['\\admin', '/admin'],
+    ['/admin#x', '/admin%23x'],
+    ['/ad\tmin x', '/ad%09min%20x'],
+    ['/\xc3\xbc', '/%C3%BC'],
     ['*', '*'],
     ['', ''],
   ])('makes %j of %j', (path, normal) => {
@@ -39,7 +42,25 @@ describe('normalizePath()', () => {
 
   const path = fc
     .array(
-      fc.constantFrom('/', '.', '..', '%2e', '%2E', '%2f', '%41', '%', '%3', 'a', 'bc', '\\', '~', ';', 'ü'),
+      fc.constantFrom(
+        '/',
+        '.',
+        '..',
+        '%2e',
+        '%2E',
+        '%2f',
+        '%41',
+        '%',
+        '%3',
+        'a',
+        'bc',
+        '\\',
+        '~',
+        ';',
+        'ü',
+        '#',
+        '\t',
+      ),
     )
     .map((parts) => `/${parts.join('')}`);
 
