@@ -2,7 +2,7 @@
 // often: rules and their L4 projections apart, so that L7 rules cost a connection nothing. A decision without AUDIT or dry-run hits is a frozen value made at compile time. Which policies are candidates is the
 // snapshot's business, what a denial does is the caller's.
 
-import type { AuthorizationPolicy, Rule } from '../model/authorization.ts';
+import type { AuthorizationPolicy, Match, Rule } from '../model/authorization.ts';
 import type { PolicyKey } from '../model/workload.ts';
 import { type CompiledRule, compileRule } from './compiled-rule.ts';
 import { Connection, type ConnectionFacts } from './connection.ts';
@@ -11,7 +11,8 @@ import { RuleIndex } from './rule-index.ts';
 
 export interface Decision {
   readonly allowed: boolean;
-  readonly reason: 'no-policy' | 'allowed-by' | 'denied-by' | 'no-allow-matched';
+  /** `endpoint-decides`: not refused so far; to be asked again about the endpoint that is chosen (Authorizer). */
+  readonly reason: 'no-policy' | 'allowed-by' | 'denied-by' | 'no-allow-matched' | 'endpoint-decides';
   /** The deciding policy; for `no-allow-matched` the first ALLOW policy that was considered. */
   readonly policy?: PolicyKey;
   /** The deciding rule: its name, or its index in the policy. */
@@ -38,12 +39,23 @@ export class PolicySet {
   /** The decision if no rule matches. */
   readonly #default: Decision;
   readonly #needsHttp: boolean;
+  /** Rules ask for the address, or for the port, of the workload itself. */
+  readonly asksForAddress: boolean;
+  readonly asksForPort: boolean;
   readonly #connection = new Connection();
 
   /** Names in decisions follow the order of the policies; the outcome does not depend on it. */
   constructor(policies: readonly AuthorizationPolicy[]) {
     this.#policies = policies;
     this.#needsHttp = policies.some(policyNeedsHttp);
+    this.asksForAddress = asks(
+      policies,
+      (match) => match.destinationIps.length + match.notDestinationIps.length,
+    );
+    this.asksForPort = asks(
+      policies,
+      (match) => match.destinationPorts.length + match.notDestinationPorts.length,
+    );
     const allowPolicies = policies.filter((policy) => policy.action === 'allow');
     const firstAllow = allowPolicies.find((policy) => !policy.dryRun);
     this.#dryRunDefault = firstAllow === undefined ? allowPolicies[0]?.key : undefined;
@@ -113,6 +125,12 @@ interface DecidingRule extends CompiledRule {
 }
 
 const noAudits: readonly Audit[] = Object.freeze([]);
+
+function asks(policies: readonly AuthorizationPolicy[], values: (match: Match) => number): boolean {
+  return policies.some(({ rules }) =>
+    rules.some(({ clauses }) => clauses.some(({ matches }) => matches.some((match) => values(match) > 0))),
+  );
+}
 
 function compilePolicies(policies: readonly AuthorizationPolicy[], read: Reading): readonly DecidingRule[] {
   const compiled: DecidingRule[] = [];

@@ -10,7 +10,7 @@ import type { RequestAuthentication, RequestAuthenticationKey } from '../model/r
 import type { GatewayKey, RoutingKey, ServiceRouting, WaypointConfig } from '../model/routing.ts';
 import type { Service, ServiceKey } from '../model/service.ts';
 import type { PolicyKey, Workload, WorkloadUid } from '../model/workload.ts';
-import { PolicyIndex } from './policy-index.ts';
+import { PolicyIndex, type RequestScope } from './policy-index.ts';
 import { ServiceIndex } from './service-index.ts';
 import { ShardedMap } from './sharded-map.ts';
 import { WorkloadIndex } from './workload-index.ts';
@@ -148,6 +148,11 @@ export class Snapshot {
    */
   policiesFor(workload: Workload): readonly AuthorizationPolicy[] {
     return this.#parts.policies.candidatesOf(workload);
+  }
+
+  /** The candidates that decide about a request at a waypoint; as stable as those of `policiesFor`. */
+  policiesForRequest(scope: RequestScope): readonly AuthorizationPolicy[] {
+    return this.#parts.policies.candidatesOfRequest(scope);
   }
 
   podByUid(uid: WorkloadUid): NodePod | undefined {
