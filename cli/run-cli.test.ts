@@ -69,6 +69,12 @@ describe('runCli()', () => {
     [['ztunnel', '--workers', '-1'], /--workers must be a whole number from 1 to 64, got "-1"/],
     [['up', '--workers', 'abc'], /--config.*is required[^]*--workers must be/],
     [['token', 'create', '--node', 'n', '--lifetime', '0'], /whole number of seconds/],
+    [['token', 'create'], /"--node <name>" or "--waypoint <namespace\/name>"/],
+    [['token', 'create', '--node', 'n', '--waypoint', 'shop/gate'], /one of both/],
+    [
+      ['token', 'create', '--waypoint', 'gate', '--state', '/nonexistent'],
+      /"gate" is not a namespace and a name/,
+    ],
     [['status', '--admin', 'ftp://x'], /http URL/],
     [['uncapture'], /Either --node or --pin-dir/],
     [['uncapture', '--node', 'n', '--pin-dir', 'd'], /Either --node or --pin-dir/],
@@ -111,6 +117,14 @@ describe('weft token create and validate', () => {
     const tokens = new JoinTokens({ stateDir: directory, clock: systemClock });
     const answer = await tokens.authenticate(`Bearer ${out.trim()}`);
     expect(answer).toMatchObject({ ok: true, caller: { node: 'node-7' } });
+  });
+
+  test('makes a token of a waypoint, which list shows as one', async () => {
+    const { out } = await run('token', 'create', '--waypoint', 'shop/gate', '--state', directory);
+    const tokens = new JoinTokens({ stateDir: directory, clock: systemClock });
+    const answer = await tokens.authenticate(`Bearer ${out.trim()}`);
+    expect(answer).toMatchObject({ ok: true, caller: { kind: 'waypoint', gateway: 'shop/gate' } });
+    expect((await run('token', 'list', '--state', directory)).out).toContain('waypoint shop/gate');
   });
 
   test('refuses a node name that is none, with 64', async () => {

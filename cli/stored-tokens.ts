@@ -1,16 +1,23 @@
 // The join tokens of a controller's state directory, for the token commands. The running controller reads the same
 // files at each call, so nothing has to be told.
 
-import { JoinTokens } from '../controller/identity/join-tokens.ts';
+import { bearerName, JoinTokens } from '../controller/identity/join-tokens.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { CliError } from './cli-error.ts';
 import type { CliOutput } from './run-cli.ts';
 
 /** The token's text. @throws CliError */
-export function createToken(node: string, options: { state: string; lifetime?: number }): Promise<string> {
+export function createToken(
+  bearer: { readonly node: string } | { readonly waypoint: string },
+  options: { state: string; lifetime?: number },
+): Promise<string> {
   const { state, lifetime } = options;
+  const life = lifetime === undefined ? {} : { lifeSeconds: lifetime };
   return withTokens(state, async (tokens) => {
-    const made = await tokens.create(node, lifetime === undefined ? {} : { lifeSeconds: lifetime });
+    const made =
+      'node' in bearer
+        ? await tokens.create(bearer.node, life)
+        : await tokens.createForWaypoint(bearer.waypoint, life);
     return made.token;
   });
 }
@@ -18,9 +25,10 @@ export function createToken(node: string, options: { state: string; lifetime?: n
 /** @throws CliError */
 export async function listTokens(state: string, output: CliOutput): Promise<void> {
   const { tokens, unusable } = await withTokens(state, (stored) => stored.list());
-  for (const { id, node, expiresAt } of tokens) {
+  for (const { id, bearer, expiresAt } of tokens) {
     const word = expiresAt > systemClock.now() ? 'until' : 'expired';
-    output.out(`${id}  ${node.padEnd(24)}  ${word.padEnd(7)} ${new Date(expiresAt).toISOString()}\n`);
+    const name = bearer.kind === 'node' ? bearer.node : `waypoint ${bearerName(bearer)}`;
+    output.out(`${id}  ${name.padEnd(24)}  ${word.padEnd(7)} ${new Date(expiresAt).toISOString()}\n`);
   }
   if (tokens.length === 0) output.err(`No join tokens in "${state}"\n`);
   for (const file of unusable) output.err(`Not a usable record: ${file}\n`);

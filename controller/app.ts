@@ -20,7 +20,8 @@ import type { Cluster } from './cluster.ts';
 import type { ControllerConfig } from './config.ts';
 import { ControllerMetrics } from './controller-metrics.ts';
 import { addCertificateService } from './identity/certificate-service.ts';
-import { type Authenticator, JoinTokens } from './identity/join-tokens.ts';
+import { type Authenticator, ownerOf } from './identity/authenticator.ts';
+import { JoinTokens } from './identity/join-tokens.ts';
 import { firstOf } from './identity/token-review.ts';
 import { ModelPodsOnNode } from './pods-on-node.ts';
 import { ModelPublisher } from './publish.ts';
@@ -30,6 +31,7 @@ import { formatProblem, type Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { type ObjectStatus, isBadCondition } from './translate/statuses.ts';
 import { translate } from './translate/translate.ts';
+import { ModelWaypoints } from './waypoint-identities.ts';
 
 /** Certificate requests under way when the controller stops get this long to end. */
 const stopGraceMs = 2_000;
@@ -51,6 +53,7 @@ export class Controller {
   readonly #store: ResourceStore;
   readonly #publisher: ModelPublisher;
   readonly #pods: ModelPodsOnNode;
+  readonly #waypoints = new ModelWaypoints();
   readonly #tokens: JoinTokens;
   readonly #xds: XdsServer;
   readonly #metrics: ControllerMetrics;
@@ -75,7 +78,7 @@ export class Controller {
     this.#publisher = new ModelPublisher({ store: this.#store });
     this.#pods = new ModelPodsOnNode({ clock });
     this.#tokens = new JoinTokens({ stateDir: config.stateDir, clock });
-    const authenticate = authenticateNode({
+    const authenticate = authenticateCaller({
       authenticate: async (authorization) => await this.#authenticator().authenticate(authorization),
     });
     this.#xds = new XdsServer({ store: this.#store, authenticate, clock, logger: logger('xds') });
@@ -139,7 +142,7 @@ export class Controller {
     };
     if (from.kind === 'cluster') {
       const { Cluster: ClusterParts } = await import('./cluster.ts');
-      const cluster = new ClusterParts(from, { clock, logger }, handler);
+      const cluster = new ClusterParts(from, { clock, logger, waypoints: this.#waypoints }, handler);
       this.#cluster = cluster;
       this.#stops.push(() => cluster.close());
       return cluster.source;
@@ -209,6 +212,7 @@ export class Controller {
       authority,
       authenticator: this.#authenticator(),
       pods: this.#pods,
+      waypoints: this.#waypoints,
       logger,
       counter: this.#metrics.certificateRequests,
     });
@@ -239,6 +243,7 @@ export class Controller {
     });
     const durationMs = this.#clock.monotonic() - startedAt;
     this.#pods.update(model);
+    this.#waypoints.update(model, resources);
     this.#publisher.publish(model);
     this.#cluster?.onTranslated(statuses, problems);
     this.#statuses = statuses;
@@ -266,11 +271,15 @@ export class Controller {
   }
 }
 
-/** The node's join token decides who it is; a record that cannot be read is our trouble, not the caller's. */
-function authenticateNode(tokens: Authenticator): Authenticate {
+/** The token decides who calls; a record that cannot be read is our trouble, not the caller's. */
+function authenticateCaller(tokens: Authenticator): Authenticate {
   return async ({ token }) => {
     const result = await tokens.authenticate(token === undefined ? undefined : `Bearer ${token}`);
-    if (result.ok) return { name: result.caller.node, node: result.caller.node };
+    if (result.ok) {
+      const { caller } = result;
+      const owner = ownerOf(caller);
+      return { name: owner, node: owner, ...(caller.kind === 'node' && { nodeName: caller.node }) };
+    }
     if (result.code === 'token-record-unusable') throw new Error(result.reason);
     return undefined;
   };

@@ -10,8 +10,8 @@ import { CaStateSecret } from './ca/ca-state-secret.ts';
 import type { CaStateStore } from './ca/ca-state-store.ts';
 import { type IssuerSource, SecretIssuer } from './ca/given-issuer.ts';
 import { EventWriter } from './event-writer.ts';
-import type { Authenticator } from './identity/join-tokens.ts';
-import { TokenReviewer } from './identity/token-review.ts';
+import type { Authenticator } from './identity/authenticator.ts';
+import { TokenReviewer, type WaypointPods } from './identity/token-review.ts';
 import { KubeClient } from './kubernetes/kube-client.ts';
 import { LeaderElection } from './leader.ts';
 import { withProblems } from './problem-statuses.ts';
@@ -32,6 +32,7 @@ export interface ClusterConfig {
 
 export interface ClusterOptions {
   readonly clock: Clock;
+  readonly waypoints: WaypointPods;
   /** A logger for each part. */
   readonly logger: (component: string) => Logger;
 }
@@ -53,7 +54,7 @@ export class Cluster {
   /** Throws KubeError `CONFIG`. Nothing is asked of the API server before `source.start()`. */
   constructor(config: ClusterConfig, options: ClusterOptions, handler: ResourcesHandler) {
     const { kubeconfig, namespace, caSecret } = config;
-    const { clock, logger } = options;
+    const { clock, logger, waypoints } = options;
     const client =
       kubeconfig === undefined ? KubeClient.inCluster({ clock }) : KubeClient.fromFile(kubeconfig, { clock });
     this.#client = client;
@@ -87,7 +88,13 @@ export class Cluster {
       },
     });
     const nodeAccounts = new Set(nodeAccountNames.map((name) => `${namespace}/${name}`));
-    this.authenticator = new TokenReviewer({ client, clock, logger: logger('tokens'), nodeAccounts });
+    this.authenticator = new TokenReviewer({
+      client,
+      clock,
+      logger: logger('tokens'),
+      nodeAccounts,
+      waypoints,
+    });
     this.caStore = new CaStateSecret({ client, namespace });
     this.givenCa = new SecretIssuer(client, { namespace, name: caSecret });
   }

@@ -55,6 +55,7 @@ let authority: CertificateAuthority;
 let serverCertificate: ServerCertificate;
 let tokens: JoinTokens;
 let pods: Pods;
+let gateways: Map<string, Identity>;
 let server: GrpcServer;
 let port: number;
 let results: string[];
@@ -80,8 +81,10 @@ beforeEach(async () => {
   });
   tokens = new JoinTokens({ stateDir, clock });
   pods = new Pods();
+  gateways = new Map();
+  const waypoints = { identityOf: (gateway: string) => gateways.get(gateway) };
   const counter = { inc: ({ result }: { result: string }) => void results.push(result) };
-  options = { authority, authenticator: tokens, pods, logger, counter, maxParallelPerNode: 3 };
+  options = { authority, authenticator: tokens, pods, waypoints, logger, counter, maxParallelPerCaller: 3 };
   const { privateKeyPem: key, chainPem: certificateChain } = serverCertificate.current();
   server = new GrpcServer({ tls: { key, certificateChain } });
   serverCertificate.subscribe(({ privateKeyPem, chainPem }) =>
@@ -131,6 +134,51 @@ function fetch(from: GrpcSigner, identity: Identity, ttlSeconds = 3600): Promise
 function lastLog(): Record<string, unknown> | undefined {
   return log.at(-1);
 }
+
+describe('a waypoint', () => {
+  const own: Identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'gate' };
+
+  async function waypointSigner(gateway = 'shop/gate'): Promise<GrpcSigner> {
+    return signer(await tokens.createForWaypoint(gateway));
+  }
+
+  it('gets a certificate of its own identity, logged with its name', async () => {
+    gateways.set('shop/gate', own);
+    expect((await fetch(await waypointSigner(), own)).identity).toEqual(own);
+    expect(results).toEqual(['issued']);
+    expect(lastLog()).toMatchObject({ waypoint: 'shop/gate', identity: formatSpiffeId(own) });
+    expect(lastLog()).not.toHaveProperty('node');
+  });
+
+  it.each<[string, Identity]>([
+    ['a pod, wherever it runs', api],
+    ['a waypoint of the same name in another namespace', { ...own, namespace: 'bank' }],
+    ['itself in another trust domain', { ...own, trustDomain: 'elsewhere' }],
+  ])('is refused the identity of %s', async (_whose, identity) => {
+    gateways.set('shop/gate', own);
+    gateways.set('bank/gate', { ...own, namespace: 'bank' });
+    pods.run('shop/gate', identity);
+    pods.run('waypoint/shop/gate', identity);
+    await expect(fetch(await waypointSigner(), identity)).rejects.toMatchObject({
+      code: 'signer-refused',
+      message: expect.stringContaining(
+        'PERMISSION_DENIED: Waypoint "shop/gate" may not have a certificate of',
+      ),
+    });
+    expect(results).toEqual(['identity-not-own']);
+    expect(pods.waits).toEqual([]);
+  });
+
+  it('is refused while there is no Gateway of its name, and served when there is', async () => {
+    const from = await waypointSigner();
+    await expect(fetch(from, own)).rejects.toMatchObject({
+      message: expect.stringContaining('There is no Gateway "shop/gate" of class weft-waypoint'),
+    });
+    expect(results).toEqual(['gateway-unknown']);
+    gateways.set('shop/gate', own);
+    expect((await fetch(from, own)).identity).toEqual(own);
+  });
+});
 
 describe('a node', () => {
   it('gets a certificate for a pod that runs on it, logged and counted once', async () => {
@@ -244,7 +292,7 @@ describe('a node', () => {
     await expect.poll(() => pods.waits).toHaveLength(3);
     await expect(fetch(from, api)).rejects.toMatchObject({
       code: 'signer-unavailable',
-      message: expect.stringContaining('RESOURCE_EXHAUSTED: Node "node-1" has 3'),
+      message: expect.stringContaining('RESOURCE_EXHAUSTED: "node-1" has 3'),
     });
     pods.run('node-2', web);
     expect((await fetch(await nodeSigner('node-2'), web)).identity).toEqual(web);

@@ -1,9 +1,11 @@
 // The certificate service: istio.v1.auth.IstioCertificateService/CreateCertificate (WIRE 4). Decides who may have which
-// identity: the token says which node calls, and a node may ask only for service accounts of pods that run on it now.
+// identity: the token says who calls; a node may ask only for service accounts of pods that run on it now, a waypoint
+// only for its own.
 // Each request ends in exactly one log line and one count.
 
 import { create } from '@bufbuild/protobuf';
 import { type handleUnaryCall, type sendUnaryData, type ServerUnaryCall, status } from '@grpc/grpc-js';
+import type { GatewayKey } from '../../mesh/model/routing.ts';
 import { formatSpiffeId, type Identity, parseSpiffeId } from '../../mesh/model/spiffe-id.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
 import {
@@ -18,7 +20,12 @@ import {
 import type { GrpcServer } from '../../mesh/xds/grpc-server.ts';
 import { CaError, type CaErrorCode } from '../ca/ca-error.ts';
 import type { CertificateAuthority } from '../ca/certificate-authority.ts';
-import type { AuthenticationFailureCode, Authenticator, NodeCaller } from './join-tokens.ts';
+import {
+  type AuthenticatedCaller,
+  type AuthenticationFailureCode,
+  type Authenticator,
+  ownerOf,
+} from './authenticator.ts';
 
 /** Which pods run where, as the controller knows it now. */
 export interface PodsOnNode {
@@ -27,11 +34,19 @@ export interface PodsOnNode {
   waitFor(node: string, identity: Identity, timeoutMs: number): Promise<boolean>;
 }
 
+/** The waypoints there are, as the controller knows it now. */
+export interface Waypoints {
+  /** Undefined for a waypoint without a Gateway. */
+  identityOf(gateway: GatewayKey): Identity | undefined;
+}
+
 export type CertificateRequestResult =
   | 'issued'
   | 'identity-missing'
   | 'identity-malformed'
   | 'identity-not-on-node'
+  | 'identity-not-own'
+  | 'gateway-unknown'
   | 'too-many-requests'
   | 'cancelled'
   | 'internal'
@@ -47,12 +62,13 @@ export interface CertificateServiceOptions {
   readonly authority: CertificateAuthority;
   readonly authenticator: Authenticator;
   readonly pods: PodsOnNode;
+  readonly waypoints: Waypoints;
   readonly logger: Logger;
   readonly counter: CertificateRequestCounter;
   /** How long a request waits for a pod that the controller has not heard of yet, in ms; default 2,000. */
   readonly podWaitMs?: number;
-  /** Requests of one node under way at once; default 64. A node tunnel has 8. */
-  readonly maxParallelPerNode?: number;
+  /** Requests of one caller under way at once; default 64. A node tunnel has 8. */
+  readonly maxParallelPerCaller?: number;
 }
 
 interface Refusal {
@@ -78,7 +94,7 @@ type Call = ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>;
 /** What is known of a request when it is logged. */
 interface Subject {
   peer: string;
-  caller?: NodeCaller;
+  caller?: AuthenticatedCaller;
   identity?: string;
 }
 
@@ -109,13 +125,13 @@ export function addCertificateService(
 class CertificateService {
   readonly #options: CertificateServiceOptions;
   readonly #podWaitMs: number;
-  readonly #maxParallelPerNode: number;
+  readonly #maxParallelPerCaller: number;
   readonly #underWay = new Map<string, number>();
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options;
     this.#podWaitMs = options.podWaitMs ?? 2000;
-    this.#maxParallelPerNode = options.maxParallelPerNode ?? 64;
+    this.#maxParallelPerCaller = options.maxParallelPerCaller ?? 64;
   }
 
   /** Never rejects. */
@@ -140,44 +156,64 @@ class CertificateService {
     }
     const { caller } = authentication;
     subject.caller = caller;
-    return await this.#limited(caller.node, () => this.#issue(call, caller, subject));
+    return await this.#limited(ownerOf(caller), () => this.#issue(call, caller, subject));
   }
 
-  async #limited(node: string, run: () => Promise<Outcome>): Promise<Outcome> {
-    const underWay = this.#underWay.get(node) ?? 0;
-    if (underWay >= this.#maxParallelPerNode) {
-      const message = `Node "${node}" has ${underWay} certificate requests under way; ask again later`;
+  async #limited(caller: string, run: () => Promise<Outcome>): Promise<Outcome> {
+    const underWay = this.#underWay.get(caller) ?? 0;
+    if (underWay >= this.#maxParallelPerCaller) {
+      const message = `"${caller}" has ${underWay} certificate requests under way; ask again later`;
       return refuse('too-many-requests', status.RESOURCE_EXHAUSTED, message);
     }
-    this.#underWay.set(node, underWay + 1);
+    this.#underWay.set(caller, underWay + 1);
     try {
       return await run();
     } finally {
-      const left = (this.#underWay.get(node) ?? 1) - 1;
-      if (left === 0) this.#underWay.delete(node);
-      else this.#underWay.set(node, left);
+      const left = (this.#underWay.get(caller) ?? 1) - 1;
+      if (left === 0) this.#underWay.delete(caller);
+      else this.#underWay.set(caller, left);
     }
   }
 
-  async #issue(call: Call, caller: NodeCaller, subject: Subject): Promise<Outcome> {
+  async #issue(call: Call, caller: AuthenticatedCaller, subject: Subject): Promise<Outcome> {
     const { csr, validityDuration, metadata } = call.request;
     const asked = metadata?.[impersonatedIdentityKey];
-    if (asked === undefined) {
-      const message = `Node "${caller.node}" has no identity of its own; name one in the metadata "${impersonatedIdentityKey}"`;
-      return refuse('identity-missing', status.INVALID_ARGUMENT, message);
-    }
-    const identity = typeof asked === 'string' ? parseSpiffeId(asked) : undefined;
-    if (identity === undefined) {
+    const named = typeof asked === 'string' ? parseSpiffeId(asked) : undefined;
+    if (asked !== undefined && named === undefined) {
       const message = `Metadata "${impersonatedIdentityKey}" is not a SPIFFE ID of a service account`;
       return refuse('identity-malformed', status.INVALID_ARGUMENT, message);
     }
-    subject.identity = formatSpiffeId(identity);
-    if (!(await this.#isOnNode(caller.node, identity))) {
-      const message = `Node "${caller.node}" may not have a certificate of "${subject.identity}": no pod with this service account runs on it`;
-      return refuse('identity-not-on-node', status.PERMISSION_DENIED, message);
-    }
+    if (named !== undefined) subject.identity = formatSpiffeId(named);
+    const granted =
+      caller.kind === 'node'
+        ? await this.#ofNode(caller.node, named)
+        : this.#ofWaypoint(caller.gateway, named);
+    if ('ok' in granted) return granted;
+    subject.identity = formatSpiffeId(granted);
     if (call.cancelled) return refuse('cancelled', status.CANCELLED, 'Caller is gone');
-    return await this.#sign(csr, identity, Number(validityDuration));
+    return await this.#sign(csr, granted, Number(validityDuration));
+  }
+
+  async #ofNode(node: string, asked: Identity | undefined): Promise<Identity | Outcome> {
+    if (asked === undefined) {
+      const message = `Node "${node}" has no identity of its own; name one in the metadata "${impersonatedIdentityKey}"`;
+      return refuse('identity-missing', status.INVALID_ARGUMENT, message);
+    }
+    if (await this.#isOnNode(node, asked)) return asked;
+    const message = `Node "${node}" may not have a certificate of "${formatSpiffeId(asked)}": no pod with this service account runs on it`;
+    return refuse('identity-not-on-node', status.PERMISSION_DENIED, message);
+  }
+
+  /** A waypoint that names no identity means its own. */
+  #ofWaypoint(gateway: GatewayKey, asked: Identity | undefined): Identity | Outcome {
+    const own = this.#options.waypoints.identityOf(gateway);
+    if (own === undefined) {
+      const message = `There is no Gateway "${gateway}" of class weft-waypoint`;
+      return refuse('gateway-unknown', status.NOT_FOUND, message);
+    }
+    if (asked === undefined || formatSpiffeId(asked) === formatSpiffeId(own)) return own;
+    const message = `Waypoint "${gateway}" may not have a certificate of "${formatSpiffeId(asked)}", only of its own identity "${formatSpiffeId(own)}"`;
+    return refuse('identity-not-own', status.PERMISSION_DENIED, message);
   }
 
   async #isOnNode(node: string, identity: Identity): Promise<boolean> {
@@ -207,7 +243,8 @@ class CertificateService {
   #report(subject: Subject, outcome: Outcome): void {
     const { logger, counter } = this.#options;
     const { peer, caller, identity } = subject;
-    const fields = { peer, node: caller?.node, token: caller?.tokenId, identity };
+    const who = caller?.kind === 'waypoint' ? { waypoint: caller.gateway } : { node: caller?.node };
+    const fields = { peer, ...who, token: caller?.tokenId, identity };
     if (outcome.ok) {
       const { serial, notAfter } = outcome;
       counter.inc({ result: 'issued' });
@@ -219,7 +256,12 @@ class CertificateService {
   }
 }
 
-function refuse(result: CertificateRequestResult, code: status, message: string, told = message): Outcome {
+function refuse(
+  result: CertificateRequestResult,
+  code: status,
+  message: string,
+  told = message,
+): Outcome & { readonly ok: false } {
   return { ok: false, result, status: code, message, told };
 }
 

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import { formatJoinToken, parseJoinToken, randomJoinToken } from './join-token.ts';
-import { JoinTokens } from './join-tokens.ts';
+import { bearerName, JoinTokens } from './join-tokens.ts';
 
 let stateDir: string;
 let clock: ManualClock;
@@ -52,6 +52,14 @@ describe('create()', () => {
     },
   );
 
+  it.each(['', 'gate', 'shop/', '/gate', 'shop/gate/x', 'Shop/gate', '../gate', `shop/${'a'.repeat(64)}`])(
+    'refuses the waypoint "%s"',
+    async (gateway) => {
+      await expect(tokens.createForWaypoint(gateway)).rejects.toThrow('is not a namespace and a name');
+      expect(await readdir(stateDir)).toEqual([]);
+    },
+  );
+
   it.each([0, -1, Number.NaN, 1e10])('refuses a life of %d s', async (lifeSeconds) => {
     await expect(tokens.create('node-1', { lifeSeconds })).rejects.toThrow(RangeError);
   });
@@ -63,10 +71,23 @@ describe('authenticate()', () => {
     const two = await tokens.create('node-2.example');
     expect(await tokens.authenticate(bearer(one.token))).toEqual({
       ok: true,
-      caller: { node: 'node-1', tokenId: one.record.id },
+      caller: { kind: 'node', node: 'node-1', tokenId: one.record.id },
     });
     expect(await tokens.authenticate(bearer(two.token))).toMatchObject({
       caller: { node: 'node-2.example' },
+    });
+  });
+
+  it('makes the bearer of a waypoint token that waypoint, and no node', async () => {
+    const { token, record } = await tokens.createForWaypoint('shop/gate', { lifeSeconds: 60 });
+    expect(await tokens.authenticate(bearer(token))).toEqual({
+      ok: true,
+      caller: { kind: 'waypoint', gateway: 'shop/gate', tokenId: record.id },
+    });
+    clock.advance(60_000);
+    expect(await tokens.authenticate(bearer(token))).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('of waypoint "shop/gate" expired at'),
     });
   });
 
@@ -162,13 +183,14 @@ describe('list()', () => {
     expect(await tokens.list()).toEqual({ tokens: [], unusable: [] });
   });
 
-  it('shows records by node, without secrets, and files that are no records', async () => {
+  it('shows records by node and then by waypoint, without secrets, and files that are no records', async () => {
+    await tokens.createForWaypoint('shop/gate');
     await tokens.create('node-2');
     clock.advance(5);
     const last = await tokens.create('node-1');
     await writeFile(join(stateDir, 'tokens', 'junk.json'), '{}', { mode: 0o600 });
     const list = await tokens.list();
-    expect(list.tokens.map(({ node }) => node)).toEqual(['node-1', 'node-2']);
+    expect(list.tokens.map(({ bearer }) => bearerName(bearer))).toEqual(['node-1', 'node-2', 'shop/gate']);
     expect(list.tokens[0]).toEqual(last.record);
     expect(list.unusable).toEqual([join(stateDir, 'tokens', 'junk.json')]);
   });

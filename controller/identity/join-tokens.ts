@@ -1,52 +1,29 @@
-// Join tokens bind a caller to its node where no Kubernetes vouches for it. One file a token in `tokens/` of the state
-// directory, mode 0600, with the hash of the secret only. Files are read at each use: a token that another process
+// Join tokens bind a caller to its node, or to the waypoint it is, where no Kubernetes vouches for it. One file a token in
+// `tokens/` of the state directory, mode 0600, with the hash of the secret only. Files are read at each use: a token that another process
 // made or revoked counts at once, and nothing has to be told.
 
 import { timingSafeEqual } from 'node:crypto';
 import { mkdir, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { GatewayKey } from '../../mesh/model/routing.ts';
 import type { Clock } from '../../mesh/runtime/clock.ts';
 import { PrivateFileError, readPrivateFile, writePrivateFile } from '../../mesh/runtime/private-file.ts';
+import { type Authentication, type Authenticator, refusal } from './authenticator.ts';
 import { formatJoinToken, hashSecret, isJoinTokenId, parseJoinToken, randomJoinToken } from './join-token.ts';
+
+/** Whom a token makes its bearer. */
+export type TokenBearer =
+  | { readonly kind: 'node'; readonly node: string }
+  | { readonly kind: 'waypoint'; readonly gateway: GatewayKey };
 
 export interface JoinTokenRecord {
   readonly id: string;
-  readonly node: string;
+  readonly bearer: TokenBearer;
   /** Wall clock in ms. */
   readonly createdAt: number;
   /** Wall clock in ms. */
   readonly expiresAt: number;
-}
-
-/** Who calls, as far as the token proves it. */
-export interface NodeCaller {
-  readonly node: string;
-  readonly tokenId: string;
-}
-
-export type AuthenticationFailureCode =
-  | 'token-missing'
-  | 'token-malformed'
-  | 'token-unknown'
-  | 'token-wrong'
-  | 'token-expired'
-  /** The record exists but cannot be used; the operator must look. */
-  | 'token-record-unusable';
-
-export type Authentication =
-  | { readonly ok: true; readonly caller: NodeCaller }
-  | {
-      readonly ok: false;
-      readonly code: AuthenticationFailureCode;
-      /** For the log; names the token's id where it is known, never the secret. */
-      readonly reason: string;
-    };
-
-/** What the certificate and the configuration service need of this. */
-export interface Authenticator {
-  /** @param authorization the call's `authorization` metadata, `Bearer <token>`; undefined if there is none */
-  authenticate(authorization: string | undefined): Promise<Authentication>;
 }
 
 const defaultLifeSeconds = 365 * 86_400;
@@ -54,16 +31,32 @@ const maxLifeSeconds = 10 * 365 * 86_400;
 /** DNS-1123 subdomain, as Kubernetes names nodes. */
 const nodeName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
-const recordSchema = z.strictObject({
+/** A namespace and the name of a Gateway, which is also that of its Service and service account. */
+const gatewayName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+const recordFields = {
   version: z.literal(1),
   id: z.string().refine(isJoinTokenId),
-  node: z.string().regex(nodeName),
   secretSha256: z.string().regex(/^[0-9a-f]{64}$/),
   createdAt: z.number().int(),
   expiresAt: z.number().int(),
-});
+};
+
+const recordSchema = z.union([
+  z.strictObject({ ...recordFields, node: z.string().regex(nodeName) }),
+  z.strictObject({ ...recordFields, waypoint: z.string().regex(gatewayName) }),
+]);
 
 type StoredRecord = z.infer<typeof recordSchema>;
+
+export interface TokenOptions {
+  readonly lifeSeconds?: number;
+}
+
+export interface NewToken {
+  readonly token: string;
+  readonly record: JoinTokenRecord;
+}
 
 export class JoinTokens implements Authenticator {
   readonly #directory: string;
@@ -80,48 +73,48 @@ export class JoinTokens implements Authenticator {
    * @param options.lifeSeconds 1 s to ten years, default one year
    * @throws RangeError for a name that is no node name or a life out of range; PrivateFileError
    */
-  async create(
-    node: string,
-    { lifeSeconds = defaultLifeSeconds }: { readonly lifeSeconds?: number } = {},
-  ): Promise<{ readonly token: string; readonly record: JoinTokenRecord }> {
+  async create(node: string, options: TokenOptions = {}): Promise<NewToken> {
     if (!nodeName.test(node)) {
       throw new RangeError(`Node name "${node}" is not a DNS name in lower case, such as "node-1"`);
     }
-    if (!(lifeSeconds >= 1 && lifeSeconds <= maxLifeSeconds)) {
-      throw new RangeError(`Token life of ${lifeSeconds} s is not in the range 1 to ${maxLifeSeconds}`);
+    return await this.#make({ kind: 'node', node }, options);
+  }
+
+  /** As `create`, for the waypoint `namespace/name`. */
+  async createForWaypoint(gateway: string, options: TokenOptions = {}): Promise<NewToken> {
+    if (!gatewayName.test(gateway)) {
+      throw new RangeError(`Waypoint "${gateway}" is not a namespace and a name, such as "shop/waypoint"`);
     }
-    const token = randomJoinToken();
-    const createdAt = this.#clock.now();
-    const expiresAt = createdAt + Math.round(lifeSeconds * 1000);
-    const record: JoinTokenRecord = { id: token.id, node, createdAt, expiresAt };
-    const secretSha256 = hashSecret(token.secret).toString('hex');
-    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    const stored: StoredRecord = { version: 1, ...record, secretSha256 };
-    await writePrivateFile(this.#path(token.id), JSON.stringify(stored), { exclusive: true });
-    return { token: formatJoinToken(token), record };
+    return await this.#make({ kind: 'waypoint', gateway: gateway as GatewayKey }, options);
   }
 
   async authenticate(authorization: string | undefined): Promise<Authentication> {
-    if (authorization === undefined || authorization === '') return no('token-missing', 'No token was sent');
+    if (authorization === undefined || authorization === '')
+      return refusal('token-missing', 'No token was sent');
     const [, bearer = ''] = /^bearer +(\S+)$/i.exec(authorization) ?? [];
     const token = parseJoinToken(bearer);
-    if (token === undefined) return no('token-malformed', 'Authorization is not "Bearer" and a join token');
+    if (token === undefined)
+      return refusal('token-malformed', 'Authorization is not "Bearer" and a join token');
     const { id } = token;
     let stored: StoredRecord | undefined;
     try {
       stored = await this.#read(id);
     } catch (error) {
-      return no('token-record-unusable', error instanceof Error ? error.message : String(error));
+      return refusal('token-record-unusable', error instanceof Error ? error.message : String(error));
     }
-    if (stored === undefined) return no('token-unknown', `Token "${id}" does not exist or was revoked`);
+    if (stored === undefined) return refusal('token-unknown', `Token "${id}" does not exist or was revoked`);
     if (!timingSafeEqual(hashSecret(token.secret), Buffer.from(stored.secretSha256, 'hex'))) {
-      return no('token-wrong', `Secret of token "${id}" is wrong`);
+      return refusal('token-wrong', `Secret of token "${id}" is wrong`);
     }
     if (stored.expiresAt <= this.#clock.now()) {
       const end = new Date(stored.expiresAt).toISOString();
-      return no('token-expired', `Token "${id}" of node "${stored.node}" expired at ${end}`);
+      const { kind } = bearerOf(stored);
+      return refusal(
+        'token-expired',
+        `Token "${id}" of ${kind} "${bearerName(bearerOf(stored))}" expired at ${end}`,
+      );
     }
-    return { ok: true, caller: { node: stored.node, tokenId: id } };
+    return { ok: true, caller: { ...bearerOf(stored), tokenId: id } };
   }
 
   /** Ends a token at once. False if there is none. */
@@ -136,7 +129,7 @@ export class JoinTokens implements Authenticator {
     }
   }
 
-  /** Every usable record, expired ones too, sorted by node and age. `unusable` names files that are none. */
+  /** Every usable record, expired ones too, sorted by bearer (nodes first) and age. `unusable` names files that are none. */
   async list(): Promise<{
     readonly tokens: readonly JoinTokenRecord[];
     readonly unusable: readonly string[];
@@ -149,11 +142,30 @@ export class JoinTokens implements Authenticator {
         unusable.push(join(this.#directory, file));
         continue;
       }
-      const { id, node, createdAt, expiresAt } = stored;
-      tokens.push({ id, node, createdAt, expiresAt });
+      const { id, createdAt, expiresAt } = stored;
+      tokens.push({ id, bearer: bearerOf(stored), createdAt, expiresAt });
     }
-    tokens.sort((a, b) => (a.node === b.node ? a.createdAt - b.createdAt : a.node < b.node ? -1 : 1));
+    const order = ({ bearer }: JoinTokenRecord): string => `${bearer.kind} ${bearerName(bearer)}`;
+    tokens.sort((a, b) => {
+      const [first, second] = [order(a), order(b)];
+      return first === second ? a.createdAt - b.createdAt : first < second ? -1 : 1;
+    });
     return { tokens, unusable };
+  }
+
+  async #make(bearer: TokenBearer, { lifeSeconds = defaultLifeSeconds }: TokenOptions): Promise<NewToken> {
+    if (!(lifeSeconds >= 1 && lifeSeconds <= maxLifeSeconds)) {
+      throw new RangeError(`Token life of ${lifeSeconds} s is not in the range 1 to ${maxLifeSeconds}`);
+    }
+    const token = randomJoinToken();
+    const createdAt = this.#clock.now();
+    const expiresAt = createdAt + Math.round(lifeSeconds * 1000);
+    const secretSha256 = hashSecret(token.secret).toString('hex');
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const whose = bearer.kind === 'node' ? { node: bearer.node } : { waypoint: bearer.gateway };
+    const stored: StoredRecord = { version: 1, id: token.id, ...whose, createdAt, expiresAt, secretSha256 };
+    await writePrivateFile(this.#path(token.id), JSON.stringify(stored), { exclusive: true });
+    return { token: formatJoinToken(token), record: { id: token.id, bearer, createdAt, expiresAt } };
   }
 
   async #files(): Promise<string[]> {
@@ -185,8 +197,15 @@ export class JoinTokens implements Authenticator {
   }
 }
 
-function no(code: AuthenticationFailureCode, reason: string): Authentication {
-  return { ok: false, code, reason };
+/** The node's name, or the waypoint's `namespace/name`. */
+export function bearerName(bearer: TokenBearer): string {
+  return bearer.kind === 'node' ? bearer.node : bearer.gateway;
+}
+
+function bearerOf(stored: StoredRecord): TokenBearer {
+  return 'node' in stored
+    ? { kind: 'node', node: stored.node }
+    : { kind: 'waypoint', gateway: stored.waypoint as GatewayKey };
 }
 
 function parseJson(text: string): unknown {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import type { GatewayKey } from '../../mesh/model/routing.ts';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import { createLogger } from '../../mesh/runtime/logger.ts';
 import { KubeError } from '../kubernetes/kube-error.ts';
 import { formatJoinToken, randomJoinToken } from './join-token.ts';
-import { firstOf, TokenReviewer } from './token-review.ts';
+import { firstOf, TokenReviewer, type WaypointPod } from './token-review.ts';
 
 const logger = createLogger({ component: 'test', level: 'silent' });
 const lifeMs = 3_600_000;
@@ -42,16 +43,45 @@ function reviewer(status: Status = good) {
     },
   };
   const nodeAccounts = new Set(['weft-system/weft-ztunnel']);
-  const tokens = new TokenReviewer({ client, clock, logger, nodeAccounts, maxCached: 3 });
+  const gateways = new Map<string, string>();
+  const waypoints = {
+    gatewayOf: ({ namespace, name, serviceAccount }: WaypointPod) =>
+      gateways.get(`${namespace} ${name} ${serviceAccount}`) as GatewayKey | undefined,
+  };
+  const tokens = new TokenReviewer({ client, clock, logger, nodeAccounts, waypoints, maxCached: 3 });
   const token = jwt({ aud: ['weft'], exp: (clock.now() + lifeMs) / 1_000 });
-  return { clock, api, tokens, token };
+  return { clock, api, tokens, token, gateways };
 }
 
 describe('TokenReviewer', () => {
   it('takes the node from what the API server says of the token', async () => {
     const { tokens, token } = reviewer();
-    const caller = { node: 'node-1', tokenId: 'weft-system/weft-ztunnel/ztunnel-1' };
+    const caller = { kind: 'node', node: 'node-1', tokenId: 'weft-system/weft-ztunnel/ztunnel-1' };
     expect(await tokens.authenticate(token)).toEqual({ ok: true, caller });
+  });
+
+  it('makes a pod of a waypoint that waypoint, as soon as the mesh has it and no longer', async () => {
+    const user = {
+      username: 'system:serviceaccount:shop:gate',
+      extra: { 'authentication.kubernetes.io/pod-name': ['gate-7'] },
+    };
+    const { tokens, token, gateways, api } = reviewer({ ...good, user });
+    const refused = { ok: false, code: 'token-wrong', reason: expect.stringContaining('pod "gate-7"') };
+    expect(await tokens.authenticate(token)).toMatchObject(refused);
+    gateways.set('shop gate-7 gate', 'shop/gate');
+    expect(await tokens.authenticate(token)).toEqual({
+      ok: true,
+      caller: { kind: 'waypoint', gateway: 'shop/gate', tokenId: 'shop/gate/gate-7' },
+    });
+    gateways.clear();
+    expect(await tokens.authenticate(token)).toMatchObject(refused);
+    expect(api.asked).toBe(1);
+  });
+
+  it("takes tokens that Istio's node tunnels bring", async () => {
+    const { tokens, clock } = reviewer({ ...good, audiences: ['istio-ca'] });
+    const token = jwt({ aud: 'istio-ca', exp: (clock.now() + lifeMs) / 1_000 });
+    expect(await tokens.authenticate(token)).toMatchObject({ ok: true, caller: { node: 'node-1' } });
   });
 
   it('asks once for many calls, again after minutes, and never for an expired token', async () => {
@@ -119,7 +149,8 @@ describe('TokenReviewer', () => {
 describe('firstOf()', () => {
   it('sends each kind of token to whom it belongs', async () => {
     const named = (name: string) => ({
-      authenticate: () => Promise.resolve({ ok: true as const, caller: { node: name, tokenId: name } }),
+      authenticate: () =>
+        Promise.resolve({ ok: true as const, caller: { kind: 'node' as const, node: name, tokenId: name } }),
     });
     const both = firstOf(named('join'), named('review'));
     const joinToken = `Bearer ${formatJoinToken(randomJoinToken())}`;

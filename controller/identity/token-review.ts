@@ -1,29 +1,56 @@
 // Callers known by their Kubernetes ServiceAccount token: the API server is asked (TokenReview, our audience) and its
 // answer kept for as long as the token lives, at most a few minutes so that a deleted pod's token stops counting soon.
-// The node a caller is on comes from the claims the API server put into the token (pod and node), never from the caller.
+// The pod and the node a caller is on come from the claims the API server put into the token, never from the caller. A
+// node tunnel speaks for its node, a pod of a waypoint for that waypoint.
 
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import type { GatewayKey } from '../../mesh/model/routing.ts';
 import type { Clock } from '../../mesh/runtime/clock.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
 import type { KubeClient } from '../kubernetes/kube-client.ts';
+import { type Authentication, type Authenticator, refusal } from './authenticator.ts';
 import { parseJoinToken } from './join-token.ts';
-import type { Authentication, AuthenticationFailureCode, Authenticator } from './join-tokens.ts';
+
+/** As its token names it. */
+export interface WaypointPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly serviceAccount: string;
+}
+
+/** Which pods are waypoints, as the controller knows it now. */
+export interface WaypointPods {
+  gatewayOf(pod: WaypointPod): GatewayKey | undefined;
+}
 
 export interface TokenReviewOptions {
   readonly client: Pick<KubeClient, 'request'>;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** What tokens must be made for; default `weft`. Istio's node tunnels bring `istio-ca`. */
+  /** What tokens must be made for, any of them; default `weft`, and `istio-ca` for Istio's own node tunnels. */
   readonly audiences?: readonly string[];
   /** Service accounts that may speak for a node, as `namespace/name`. */
   readonly nodeAccounts: ReadonlySet<string>;
+  readonly waypoints: WaypointPods;
   /** Answers kept at once; default 10,000. The oldest goes first. */
   readonly maxCached?: number;
 }
 
+/** Whose token it is, as the API server says. What its bearer may be changes with the mesh and is not kept. */
+interface Reviewed {
+  readonly ok: true;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Undefined for a token that is bound to none. */
+  readonly pod: string | undefined;
+  readonly node: string | undefined;
+}
+
+type Refused = Authentication & { readonly ok: false };
+
 interface Cached {
-  readonly authentication: Authentication;
+  readonly reviewed: Reviewed | Refused;
   /** Wall clock in ms. */
   readonly until: number;
 }
@@ -60,32 +87,33 @@ export class TokenReviewer implements Authenticator {
   readonly #maxCached: number;
   readonly #cache = new Map<string, Cached>();
   /** One question a token, however many calls wait for the answer. */
-  readonly #asking = new Map<string, Promise<Authentication>>();
+  readonly #asking = new Map<string, Promise<Reviewed | Refused>>();
 
   constructor(options: TokenReviewOptions) {
     this.#options = options;
-    this.#audiences = options.audiences ?? ['weft'];
+    this.#audiences = options.audiences ?? ['weft', 'istio-ca'];
     this.#maxCached = options.maxCached ?? 10_000;
   }
 
   async authenticate(authorization: string | undefined): Promise<Authentication> {
-    if (authorization === undefined || authorization === '') return no('token-missing', 'No token was sent');
+    if (authorization === undefined || authorization === '')
+      return refusal('token-missing', 'No token was sent');
     const [, token = ''] = /^bearer +(\S+)$/i.exec(authorization) ?? [];
     const claims = readClaims(token);
     if (claims === undefined) {
-      return no('token-malformed', 'Authorization is not "Bearer" and a ServiceAccount token');
+      return refusal('token-malformed', 'Authorization is not "Bearer" and a ServiceAccount token');
     }
     // The token itself is a secret and is not kept.
     const key = createHash('sha256').update(token).digest('base64');
     const now = this.#options.clock.now();
     const cached = this.#cache.get(key);
-    if (cached !== undefined && cached.until > now) return cached.authentication;
+    if (cached !== undefined && cached.until > now) return this.#admit(cached.reviewed);
     if (claims.expiresAt <= now) {
-      return no('token-expired', `Token expired at ${new Date(claims.expiresAt).toISOString()}`);
+      return refusal('token-expired', `Token expired at ${new Date(claims.expiresAt).toISOString()}`);
     }
     // Saves the API server a question with a certain answer; a token that claims too much is refused by its signature.
     if (!claims.audiences.some((audience) => this.#audiences.includes(audience))) {
-      return no(
+      return refusal(
         'token-wrong',
         `Token is for the audience "${claims.audiences.join(', ')}", not "${this.#audiences.join(', ')}"`,
       );
@@ -95,10 +123,10 @@ export class TokenReviewer implements Authenticator {
       asking = this.#ask(token, key, claims).finally(() => this.#asking.delete(key));
       this.#asking.set(key, asking);
     }
-    return await asking;
+    return this.#admit(await asking);
   }
 
-  async #ask(token: string, key: string, claims: Claims): Promise<Authentication> {
+  async #ask(token: string, key: string, claims: Claims): Promise<Reviewed | Refused> {
     let review: Review;
     try {
       review = await this.#review(token);
@@ -106,16 +134,16 @@ export class TokenReviewer implements Authenticator {
       const reason = error instanceof Error ? error.message : String(error);
       this.#options.logger.warn({ reason }, 'token could not be reviewed');
       // An API server that is away costs no node its certificates: its last yes counts as long as the token lives.
-      const last = this.#cache.get(key)?.authentication;
+      const last = this.#cache.get(key)?.reviewed;
       if (last?.ok === true && claims.expiresAt > this.#options.clock.now()) return last;
       // Our trouble, not the caller's: it shall come again.
-      return no('token-record-unusable', reason);
+      return refusal('token-record-unusable', reason);
     }
-    const authentication = this.#judge(review);
+    const reviewed = this.#judge(review);
     const now = this.#options.clock.now();
-    const until = authentication.ok ? Math.min(claims.expiresAt, now + maxTrustMs) : now + refusalMs;
-    this.#remember(key, { authentication, until });
-    return authentication;
+    const until = reviewed.ok ? Math.min(claims.expiresAt, now + maxTrustMs) : now + refusalMs;
+    this.#remember(key, { reviewed, until });
+    return reviewed;
   }
 
   async #review(token: string): Promise<Review> {
@@ -132,32 +160,46 @@ export class TokenReviewer implements Authenticator {
     return reviewSchema.parse(answer).status;
   }
 
-  #judge({ authenticated, audiences, user, error }: Review): Authentication {
+  #judge({ authenticated, audiences, user, error }: Review): Reviewed | Refused {
     if (!authenticated) {
-      return no('token-unknown', `Token was refused by the API server: ${error ?? 'no reason given'}`);
+      return refusal('token-unknown', `Token was refused by the API server: ${error ?? 'no reason given'}`);
     }
     // An API server that does not know audiences says yes without naming one.
     if (!audiences.some((audience) => this.#audiences.includes(audience))) {
-      return no('token-wrong', 'Token was reviewed for no audience of ours');
+      return refusal('token-wrong', 'Token was reviewed for no audience of ours');
     }
     const username = user?.username ?? '';
-    const [, namespace, name] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(username) ?? [];
-    if (namespace === undefined || name === undefined) {
-      return no('token-unknown', `Token belongs to "${username}", which is no service account`);
-    }
-    const account = `${namespace}/${name}`;
-    if (!this.#options.nodeAccounts.has(account)) {
-      return no('token-wrong', `Service account "${account}" may not speak for a node`);
+    const [, namespace, serviceAccount] = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(username) ?? [];
+    if (namespace === undefined || serviceAccount === undefined) {
+      return refusal('token-unknown', `Token belongs to "${username}", which is no service account`);
     }
     const [node] = user?.extra[nodeClaim] ?? [];
     const [pod] = user?.extra[podClaim] ?? [];
-    if (node === undefined || node === '' || pod === undefined) {
-      return no(
+    return { ok: true, namespace, serviceAccount, pod, node: node === '' ? undefined : node };
+  }
+
+  #admit(reviewed: Reviewed | Refused): Authentication {
+    if (!reviewed.ok) return reviewed;
+    const { namespace, serviceAccount, pod, node } = reviewed;
+    const account = `${namespace}/${serviceAccount}`;
+    const tokenId = `${account}/${pod}`;
+    if (this.#options.nodeAccounts.has(account)) {
+      if (node !== undefined && pod !== undefined)
+        return { ok: true, caller: { kind: 'node', node, tokenId } };
+      return refusal(
         'token-wrong',
         `Token of "${account}" is not bound to a pod on a node; mount it as a projected volume`,
       );
     }
-    return { ok: true, caller: { node, tokenId: `${account}/${pod}` } };
+    const gateway =
+      pod === undefined
+        ? undefined
+        : this.#options.waypoints.gatewayOf({ namespace, name: pod, serviceAccount });
+    if (gateway !== undefined) return { ok: true, caller: { kind: 'waypoint', gateway, tokenId } };
+    return refusal(
+      'token-wrong',
+      `Service account "${account}" may not speak for a node, and pod "${pod ?? ''}" is no waypoint's`,
+    );
   }
 
   #remember(key: string, cached: Cached): void {
@@ -203,8 +245,4 @@ function readClaims(token: string): Claims | undefined {
   } catch {
     return undefined;
   }
-}
-
-function no(code: AuthenticationFailureCode, reason: string): Authentication {
-  return { ok: false, code, reason };
 }

@@ -21,6 +21,8 @@ export interface Caller {
    * (waypointOwner()). Names of nodes hold no slash, so the two are never taken for one another.
    */
   readonly node?: string;
+  /** The node that the token is bound to: a client that says it runs on another one is refused. */
+  readonly nodeName?: string;
 }
 
 /** Owner of what one waypoint alone is told. */

@@ -124,9 +124,9 @@ export class XdsServer {
       transport: {
         write: (response, flushed) => void call.write(response, flushed),
         awaitSlot: (send) => this.#slots.take(send),
-        refuse: (reason) => {
+        refuse: (reason, cause) => {
           logger.warn({ caller: caller.name, reason }, 'A stream was ended');
-          fail(call, status.RESOURCE_EXHAUSTED, reason);
+          fail(call, cause === 'foreign' ? status.PERMISSION_DENIED : status.RESOURCE_EXHAUSTED, reason);
         },
       },
     });

@@ -272,6 +272,23 @@ describe('a stream without a valid token', () => {
     await client.until(() => client.synced === 1);
   });
 
+  test('is refused when the client runs on another node than the token says, and says so', async () => {
+    const server = await controller({
+      authenticate: ({ token = '' }) => ({ name: token, node: token, nodeName: token }),
+    });
+    publish(server.store, makeDelta({ workloads: [makeWorkload('secret')] }));
+    let token = 'node-b';
+    const client = node(server, { token: () => token });
+    await client.until(() => client.state === 'disconnected');
+    expect(client.reasons[0]).toMatch(
+      /^PERMISSION_DENIED: The token is of node "node-b", but this client runs on node "node-a": give it a token of its own node/,
+    );
+    expect(client.deltas).toEqual([]);
+    token = 'node-a';
+    client.retry();
+    await client.until(() => client.synced === 1);
+  });
+
   test('is asked to come back when tokens cannot be checked', async () => {
     const server = await controller({ authenticate: () => Promise.reject(new Error('API server is away')) });
     const raw = rawNode(server);

@@ -6,6 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Logger } from '../runtime/logger.ts';
 import type { Caller } from './caller.ts';
 import { responseResource } from './encode-response.ts';
+import type { Node } from './gen/envoy/config/core/v3/base_pb.ts';
 import {
   type DeltaDiscoveryRequest,
   type DeltaDiscoveryResponse,
@@ -21,8 +22,8 @@ export interface StreamTransport {
   write(response: DeltaDiscoveryResponse, flushed: () => void): void;
   /** Calls `send` when a large response may go out, now or later; `release` when it went. Returns how to stop waiting. */
   awaitSlot(send: (release: () => void) => void): () => void;
-  /** Ends the stream with gRPC status RESOURCE_EXHAUSTED. */
-  refuse(reason: string): void;
+  /** Ends the stream; `foreign` where the client is not whom its token belongs to. */
+  refuse(reason: string, cause: 'limit' | 'foreign'): void;
 }
 
 export interface StreamOptions {
@@ -85,7 +86,8 @@ export class XdsStream {
 
   onRequest(request: DeltaDiscoveryRequest): void {
     if (this.#closed) return;
-    if (request.node !== undefined && this.#nodeId === '') this.#nodeId = request.node.id.slice(0, 256);
+    if (request.node !== undefined && this.#nodeId === '') this.#meet(request.node);
+    if (this.#closed) return;
     const state = this.#types.get(request.typeUrl);
     if (state === undefined) this.#open(request);
     else {
@@ -114,6 +116,19 @@ export class XdsStream {
       { acked: unacked === undefined, nacks, lastNack },
     ]);
     return { caller: this.caller.name, nodeId: this.#nodeId, types: Object.fromEntries(types) };
+  }
+
+  /** A token that was put on the wrong machine would have it work for another node, and capture nothing of its own. */
+  #meet({ id, metadata }: Node): void {
+    this.#nodeId = id.slice(0, 256);
+    const { nodeName } = this.caller;
+    const announced = metadata?.['NODE_NAME'];
+    if (nodeName === undefined || typeof announced !== 'string' || announced === '' || announced === nodeName)
+      return;
+    this.#refuse(
+      `The token is of node "${nodeName}", but this client runs on node "${announced.slice(0, 253)}": give it a token of its own node`,
+      'foreign',
+    );
   }
 
   #open(request: DeltaDiscoveryRequest): void {
@@ -151,10 +166,10 @@ export class XdsStream {
       this.#refuse(`More than ${maxAskedNames} names asked for of "${typeUrl}"`);
   }
 
-  #refuse(reason: string): void {
+  #refuse(reason: string, cause: 'limit' | 'foreign' = 'limit'): void {
     if (this.#closed) return;
     this.close();
-    this.#options.transport.refuse(reason);
+    this.#options.transport.refuse(reason, cause);
   }
 
   #pump(): void {
