@@ -133,5 +133,6 @@ export interface MeshConfigObject {
     readonly mtls: { readonly mode: 'STRICT' | 'PERMISSIVE' };
     readonly unknownDestinations: 'ALLOW' | 'DENY';
     readonly accessLog: 'ALL' | 'FAILURES' | 'OFF';
+    readonly tracing?: { readonly endpoint: string; readonly samplingPercent: number };
   };
 }

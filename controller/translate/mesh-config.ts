@@ -25,5 +25,6 @@ export function translateMeshConfig(
     mtls: spec.mtls.mode === 'STRICT' ? 'strict' : 'permissive',
     unknownDestinations: spec.unknownDestinations === 'DENY' ? 'deny' : 'allow',
     accessLog: accessLogs[spec.accessLog],
+    ...(spec.tracing && { tracing: spec.tracing }),
   };
 }

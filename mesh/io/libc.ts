@@ -146,6 +146,7 @@ export const EPOLLEXCLUSIVE = 0x10000000;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const EMFILE = 24;
+export const EADDRINUSE = 98;
 export const ENFILE = 23;
 export const EPIPE = 32;
 export const ECONNABORTED = 103;

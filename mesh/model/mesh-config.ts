@@ -7,6 +7,15 @@ export interface MeshConfig {
   /** What an enrolled pod may do with a destination no service or workload claims. */
   readonly unknownDestinations: 'allow' | 'deny';
   readonly accessLog: 'all' | 'failures' | 'off';
+  /** Spans of requests that waypoints export; absent: none, and trace headers pass as they came. */
+  readonly tracing?: TracingConfig;
+}
+
+export interface TracingConfig {
+  /** Base URL of an OTLP/HTTP collector: spans go to `<endpoint>/v1/traces`. */
+  readonly endpoint: string;
+  /** Share of the requests without a decision of their own that are sampled; 0 to 100. */
+  readonly samplingPercent: number;
 }
 
 export const defaultMeshConfig: MeshConfig = {

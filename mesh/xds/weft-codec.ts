@@ -3,11 +3,11 @@
 import { create } from '@bufbuild/protobuf';
 import type { Any } from '@bufbuild/protobuf/wkt';
 import { ipToBytes } from '../model/ip-address.ts';
-import { defaultMeshConfig, type MeshConfig } from '../model/mesh-config.ts';
+import { defaultMeshConfig, type MeshConfig, type TracingConfig } from '../model/mesh-config.ts';
 import type { NodePod } from '../model/node-pod.ts';
 import type { WorkloadUid } from '../model/workload.ts';
-import { decode, decodeEnum, decodeIp, encodeEnum, requireText } from './decode-field.ts';
-import { MeshConfigSchema, NodePodSchema } from './gen/weft/v1/weft_pb.ts';
+import { decode, decodeEnum, decodeIp, encodeEnum, reject, requireText } from './decode-field.ts';
+import { MeshConfigSchema, type MeshConfig_Tracing, NodePodSchema } from './gen/weft/v1/weft_pb.ts';
 import { type Decoded, type EncodedResource, encodeResource } from './resource.ts';
 
 /** Name of the only MeshConfig resource. */
@@ -24,6 +24,7 @@ export function encodeMeshConfig(config: MeshConfig): EncodedResource {
     mtls: encodeEnum(mtlsModes, config.mtls),
     unknownDestinations: encodeEnum(unknownDestinations, config.unknownDestinations),
     accessLog: encodeEnum(accessLogs, config.accessLog),
+    ...(config.tracing && { tracing: config.tracing }),
   });
   return encodeResource(MeshConfigSchema, message, { name: meshConfigName });
 }
@@ -35,7 +36,21 @@ export function decodeMeshConfig(any: Any): Decoded<MeshConfig> {
     mtls: decodeEnum(mtlsModes, wire.mtls, 'mtls'),
     unknownDestinations: decodeEnum(unknownDestinations, wire.unknownDestinations, 'unknown_destinations'),
     accessLog: decodeEnum(accessLogs, wire.accessLog, 'access_log'),
+    ...(wire.tracing && { tracing: decodeTracing(wire.tracing) }),
   }));
+}
+
+function decodeTracing({ endpoint, samplingPercent }: MeshConfig_Tracing): TracingConfig {
+  if (!isHttpUrl(endpoint))
+    reject('tracing.endpoint', `is no http or https URL: ${JSON.stringify(endpoint)}`);
+  if (!(samplingPercent >= 0 && samplingPercent <= 100))
+    reject('tracing.sampling_percent', `must be 0 to 100, got ${samplingPercent}`);
+  return { endpoint, samplingPercent };
+}
+
+function isHttpUrl(text: string): boolean {
+  const protocol = URL.parse(text)?.protocol;
+  return protocol === 'http:' || protocol === 'https:';
 }
 
 export function encodeNodePod(pod: NodePod): EncodedResource {

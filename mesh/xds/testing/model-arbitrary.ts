@@ -215,12 +215,19 @@ export const authorizationArbitrary: fc.Arbitrary<AuthorizationPolicy> = fc
   })
   .map((fields) => ({ key: policyKey(fields.namespace, fields.name), ...fields }));
 
-export const meshConfigArbitrary: fc.Arbitrary<MeshConfig> = fc.record({
-  trustDomain: someText,
-  mtls: fc.constantFrom('strict', 'permissive'),
-  unknownDestinations: fc.constantFrom('allow', 'deny'),
-  accessLog: fc.constantFrom('all', 'failures', 'off'),
-});
+export const meshConfigArbitrary: fc.Arbitrary<MeshConfig> = fc.record(
+  {
+    trustDomain: someText,
+    mtls: fc.constantFrom('strict', 'permissive'),
+    unknownDestinations: fc.constantFrom('allow', 'deny'),
+    accessLog: fc.constantFrom('all', 'failures', 'off'),
+    tracing: fc.record({
+      endpoint: fc.webUrl(),
+      samplingPercent: fc.double({ min: 0, max: 100, noNaN: true }),
+    }),
+  },
+  { requiredKeys: ['trustDomain', 'mtls', 'unknownDestinations', 'accessLog'] },
+);
 
 export const nodePodArbitrary: fc.Arbitrary<NodePod> = fc.record({
   uid: someText.map((uid) => uid as WorkloadUid),
