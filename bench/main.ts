@@ -61,6 +61,10 @@ if (process.argv[2] === 'controller') {
   const { runControllerBench } = await import('./controller/main.ts');
   process.exit(await runControllerBench(process.argv.slice(3)));
 }
+if (process.argv[2] === 'http') {
+  const { runHttpBench } = await import('./http/main.ts');
+  process.exit(await runHttpBench(process.argv.slice(3)));
+}
 const options = readOptions();
 for (const [signal, status] of [
   ['SIGINT', 130],

@@ -6,8 +6,9 @@ import { type MetricName, metrics } from './metrics.ts';
 import type { PeerName } from './peers/peer.ts';
 import { measuredMetrics, medianOf, ratioOf, type Results } from './results.ts';
 
-const begin = '<!-- bench table begin: written by npm run bench -- --write-docs -->';
-const end = '<!-- bench table end -->';
+const begin = (name: string, command: string): string =>
+  `<!-- ${name} table begin: written by npm run ${command} --write-docs -->`;
+const end = (name: string): string => `<!-- ${name} table end -->`;
 
 /** Rows of cells, the first one the head. */
 export function tableRows(results: Results): string[][] {
@@ -55,11 +56,20 @@ export function provenance({ date, machine, rounds, effort }: Results): string {
   );
 }
 
-/** Replaces what stands between the markers. Throws BenchError `results` when the file has none. */
 export function writeDocsTable(file: string, results: Results): void {
+  const text = `${provenance(results)}\n\n${markdownTable(tableRows(results))}`;
+  replaceTable(file, [begin('bench', 'bench --'), end('bench')], text);
+}
+
+/** The table of `npm run bench -- http`; `note` says what it was taken from. */
+export function writeHttpTable(file: string, rows: readonly (readonly string[])[], note: string): void {
+  replaceTable(file, [begin('http', 'bench -- http'), end('http')], `${note}\n\n${markdownTable(rows)}`);
+}
+
+/** Replaces what stands between the markers. Throws BenchError `results` when the file has none. */
+function replaceTable(file: string, [begin, end]: readonly [string, string], table: string): void {
   const text = readFileSync(file, 'utf8');
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from < 0 || to < from) throw new BenchError('results', `Found no table markers in "${file}"`);
-  const table = `${begin}\n${provenance(results)}\n\n${markdownTable(tableRows(results))}\n`;
-  writeFileSync(file, `${text.slice(0, from)}${table}${text.slice(to)}`);
+  writeFileSync(file, `${text.slice(0, from)}${begin}\n${table}\n${text.slice(to)}`);
 }

@@ -117,6 +117,11 @@ missing_bench_packages() {
   has_file /usr/lib/nginx/modules/ngx_stream_module.so /usr/lib/*/nginx/modules/ngx_stream_module.so || echo libnginx-mod-stream
   has_command haproxy || echo haproxy
   has_command iperf3 || echo iperf3
+  has_command curl || echo curl
+  has_command wrk || echo wrk
+  has_command h2load || echo nghttp2-client
+  has_command nghttpd || echo nghttp2-server
+  has_file /usr/lib/python3/dist-packages/pip /usr/lib/python3*/site-packages/pip /usr/local/lib/python3*/*-packages/pip || echo python3-pip
 }
 
 missing_kube_packages() {
