@@ -10,6 +10,9 @@ import { createLogger } from '../../mesh/runtime/logger.ts';
 import { parseCertificate, parseCertificates } from '../../mesh/tls/certificate.ts';
 import { createCsr } from '../../mesh/tls/csr.ts';
 import { x509 } from '../../mesh/tls/x509.ts';
+import { CaError } from './ca-error.ts';
+import type { CaState } from './ca-state.ts';
+import { CaStateFile } from './ca-state-file.ts';
 import { CertificateAuthority, type CertificateAuthorityOptions } from './certificate-authority.ts';
 
 const identity: Identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'api' };
@@ -254,6 +257,34 @@ describe('a leaf', () => {
       });
     },
   );
+
+  it('is given out for half an hour at least while the store is away', async () => {
+    const file = new CaStateFile(stateDir);
+    let away = false;
+    const guard = async <T>(run: () => Promise<T>): Promise<T> => {
+      if (away) throw new CaError('state-file', 'The API server is away');
+      return await run();
+    };
+    const store = {
+      place: 'a store',
+      load: () => guard(() => file.load()),
+      create: (state: CaState) => guard(() => file.create(state)),
+      save: (state: CaState) => guard(() => file.save(state)),
+    };
+    const authority = await open({ store, refreshMs: 0 });
+    // Whatever was written ahead when the store goes away: a certificate every minute, for three hours.
+    for (let minutes = 0; minutes < 180; minutes++) {
+      await issue(authority);
+      clock.advance(minute);
+      if (minutes % 45 !== 44) continue;
+      away = true;
+      for (let outage = 0; outage < 29; outage++) {
+        await issue(authority);
+        clock.advance(minute);
+      }
+      away = false;
+    }
+  });
 
   it('is not given out when the disk refuses the state', async () => {
     const authority = await open();

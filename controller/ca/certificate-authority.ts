@@ -109,6 +109,7 @@ export class CertificateAuthority {
   #timer: Timer | undefined;
   readonly #refreshMs: number;
   #refreshTimer: Timer | undefined;
+  #writingAhead = false;
   #closed = false;
 
   private constructor(options: CertificateAuthorityOptions, store: CaStateStore, loaded: LoadedState) {
@@ -246,15 +247,27 @@ export class CertificateAuthority {
 
   /** The root to sign with, after the state file says that it issued certificates valid as long as this one. */
   async #reserve(life: Life): Promise<Root> {
-    while (issuedUntil(this.#loaded.state) < life.until) {
-      // Written ahead, so that not every certificate costs a write.
-      const ahead = life.until + Math.min(maxWriteAheadMs, life.ms);
-      // A rotation's step can come between; the new root then needs its own mark.
-      await this.#change((state) =>
-        issuedUntil(state) < life.until ? withIssuedUntil(state, ahead) : state,
-      );
+    const aheadMs = Math.min(maxWriteAheadMs, life.ms);
+    // A rotation's step can come between; the new root then needs its own mark.
+    while (issuedUntil(this.#loaded.state) < life.until) await this.#writeAhead(life.until, aheadMs);
+    // Before it is due: signing then goes on while the store is away, for half of the write-ahead at least.
+    const isLow = issuedUntil(this.#loaded.state) < life.until + aheadMs / 2;
+    if (isLow && !this.#writingAhead) {
+      this.#writingAhead = true;
+      void this.#writeAhead(life.until + aheadMs / 2, aheadMs / 2)
+        .catch((error: unknown) => this.#logger.warn({ err: error }, 'writing ahead failed, signing goes on'))
+        .finally(() => {
+          this.#writingAhead = false;
+        });
     }
     return this.#signing();
+  }
+
+  /** Written ahead, so that not every certificate costs a write. */
+  async #writeAhead(until: number, aheadMs: number): Promise<void> {
+    await this.#change((state) =>
+      issuedUntil(state) < until ? withIssuedUntil(state, until + aheadMs) : state,
+    );
   }
 
   async #rotate(step: (state: CaState) => CaState): Promise<RotationStatus> {
