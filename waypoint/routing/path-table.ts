@@ -6,7 +6,7 @@ import type { HttpMatch } from '../../mesh/model/routing.ts';
 import { normalizePath } from '../../mesh/http/path.ts';
 import type { Candidate, RouteFacts } from './candidate.ts';
 import { CandidateIndex } from './candidate-index.ts';
-import { literalPrefix, type Pattern } from './pattern.ts';
+import { literalPrefix, type Pattern, toOctets } from './pattern.ts';
 
 export type PathKey =
   | { readonly kind: 'exact' | 'prefix'; readonly value: string }
@@ -32,7 +32,7 @@ interface PatternEntry {
 export function normalPathValue(path: HttpMatch['path']): string {
   if (path === undefined) return '/';
   if (path.kind === 'regex') return path.value;
-  const normal = normalizePath(path.value);
+  const normal = normalizePath(toOctets(path.value));
   return path.kind === 'prefix' && normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
