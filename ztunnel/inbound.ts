@@ -5,7 +5,7 @@
 
 import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
-import type { SocketAddress } from '../mesh/io/socket-address.ts';
+import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
@@ -132,12 +132,15 @@ export class InboundConnection implements TrackedConnection {
 
   /**
    * What the application shall see as its peer. The waypoint is believed about its client; anybody else only about the
-   * port of the address that the connection itself comes from.
+   * port of the address that the connection itself comes from. An IPv6 client can not be shown on an IPv4 connection.
    */
   #client(): SocketAddress {
     const { remote, forwardedFor } = this.#request;
     if (forwardedFor === undefined) return remote;
-    return this.#viaWaypoint || forwardedFor.address === remote.address ? forwardedFor : remote;
+    if (forwardedFor.address === remote.address) return forwardedFor;
+    return this.#viaWaypoint && familyOf(forwardedFor.address) === familyOf(remote.address)
+      ? forwardedFor
+      : remote;
   }
 
   #dialApp(): void {

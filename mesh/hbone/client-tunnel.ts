@@ -73,7 +73,10 @@ export class ConnectRequest implements StreamHandler {
   cancel(): void {
     if (this.#handler === undefined) return;
     this.#handler = undefined;
-    this.#stream?.reset(ErrorCode.CANCEL);
+    if (this.#stream !== undefined) {
+      this.#stream.reset(ErrorCode.CANCEL);
+      this.tunnel.session.flush();
+    }
     this.tunnel.forget(this);
   }
 

@@ -36,6 +36,10 @@ export interface RigPodOptions {
   readonly workload?: Partial<Workload>;
 }
 
+export type ModelChange = Omit<Partial<ModelDelta>, 'removed'> & {
+  readonly removed?: Partial<ModelDelta['removed']>;
+};
+
 const settings: DataPlaneSettings = {
   connectTimeoutMs: 10_000,
   handshakeTimeoutMs: 10_000,
@@ -199,13 +203,14 @@ export class DataPlaneRig implements AsyncDisposable {
   }
 
   /** Resolves when every node has the change: what a node acknowledges to its controller. */
-  async apply(change: Omit<Partial<ModelDelta>, 'removed'> & { removed?: Partial<ModelDelta['removed']> }) {
-    const delta: ModelDelta = {
-      ...emptyDelta,
-      ...change,
-      removed: { ...emptyDelta.removed, ...change.removed },
-    };
-    await this.tellAll({ kind: 'model', delta });
+  async apply(change: ModelChange): Promise<void> {
+    await this.tellAll({ kind: 'model', delta: deltaOf(change) });
+  }
+
+  /** As `apply`, for a single node: the others have not heard of it yet. */
+  async applyOn(node: RigNode, change: ModelChange): Promise<void> {
+    node.worker.post({ kind: 'model', delta: deltaOf(change) });
+    await node.connections();
   }
 
   async tellAll(message: ToWorker): Promise<void> {
@@ -218,6 +223,10 @@ export class DataPlaneRig implements AsyncDisposable {
     for (const node of this.nodes) await node.close();
     this.network.dispose();
   }
+}
+
+function deltaOf(change: ModelChange): ModelDelta {
+  return { ...emptyDelta, ...change, removed: { ...emptyDelta.removed, ...change.removed } };
 }
 
 /** Tunnels from one pod, to the IPv4 address of another or to anybody. */
