@@ -75,9 +75,11 @@ function variesByOrigin(headers: readonly Header[]): boolean {
 
 /** Of `Origin` as browsers write it: scheme, host and the port if it is not the scheme's own. `null` is in `*` only. */
 export function allowsOrigin(cors: CorsFilter, origin: string): boolean {
+  // No origin holds one; sent back it would mean every origin.
+  if (origin.includes('*')) return false;
   if (cors.allowOrigins.includes(origin) || cors.allowOrigins.includes('*')) return true;
   const asked = parseOrigin(origin);
-  if (asked === undefined || asked.host.includes('*')) return false;
+  if (asked === undefined) return false;
   return cors.allowOrigins.some((pattern) => {
     const known = parseOrigin(pattern);
     if (known === undefined || known.scheme !== asked.scheme || known.port !== asked.port) return false;
