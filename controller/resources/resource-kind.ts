@@ -3,7 +3,7 @@
 
 import type { z } from 'zod';
 import { endpointSliceSchema, metadataOnlySchema, podSchema, serviceSchema } from './core-kinds.ts';
-import { gatewayGroup, gatewayKindNames, gatewayObjectSchema, gatewayVersions } from './gateway-kinds.ts';
+import { gatewayGroup, gatewayKindNames, gatewaySchemas, gatewayVersions } from './gateway-kinds.ts';
 import type { KindName } from './resources.ts';
 
 export interface ResourceKind {
@@ -36,7 +36,7 @@ const kinds: readonly ResourceKind[] = [
     apiVersion: `${gatewayGroup}/${gatewayVersions[0]}`,
     otherVersions: gatewayVersions.slice(1),
     namespaced: kind !== 'GatewayClass',
-    schema: gatewayObjectSchema,
+    schema: gatewaySchemas[kind],
   })),
 ];
 

@@ -2,7 +2,7 @@
 // translate() only reads it. Where the objects come from (directory, Kubernetes API) is not visible here.
 
 import type { EndpointSlice, KubernetesService, Namespace, Node, Pod, ServiceAccount } from './core-kinds.ts';
-import type { GatewayKindName, GatewayObject } from './gateway-kinds.ts';
+import type { GatewayTypes } from './gateway-kinds.ts';
 import type {
   AuthorizationPolicyObject,
   MeshConfigObject,
@@ -27,7 +27,7 @@ interface OwnAndCoreTypes {
   MeshConfig: MeshConfigObject;
 }
 
-export type ResourceTypes = OwnAndCoreTypes & { [K in GatewayKindName]: GatewayObject };
+export type ResourceTypes = OwnAndCoreTypes & GatewayTypes;
 
 export type KindName = keyof ResourceTypes;
 

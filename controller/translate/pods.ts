@@ -8,6 +8,7 @@ import type { Pod } from '../resources/core-kinds.ts';
 import type { Resources } from '../resources/resources.ts';
 import { workloadNames } from './canonical-name.ts';
 import { isEnrolled, unknownMode } from './enrolment.ts';
+import { type Waypoint, waypointOfPod, type Waypoints } from './gateways.ts';
 import { byPrecedence } from './precedence.ts';
 import type { Labels } from './selectors.ts';
 import type { StatusCollector } from './statuses.ts';
@@ -23,6 +24,7 @@ export interface PodsContext {
   readonly trustDomain: string;
   /** Only manifests that the machine's owner wrote may name addresses and network namespaces of pods. */
   readonly standalone: boolean;
+  readonly waypoints: Waypoints;
 }
 
 export interface TranslatedPods {
@@ -40,12 +42,31 @@ export function translatePods(context: PodsContext): TranslatedPods {
     reportUnknownMode(context, pod);
     const addresses = claimAddresses(context, pod, addressOwners);
     if (addresses.length === 0) continue;
-    const draft = makeDraft(context, pod, addresses);
+    const waypoint = waypointOf(context, pod);
+    const draft = makeDraft(context, { pod, addresses, waypoint });
+    waypoint?.pods.push(draft);
     drafts.push(draft);
-    const nodePod = context.standalone ? makeNodePod(context, { pod, draft, netnsOwners }) : undefined;
+    // A waypoint speaks the mesh's protocol itself; captured, its connections would run in a circle.
+    const enrolled = waypoint === undefined && draft.base.tunnelProtocol === 'hbone';
+    const nodePod = context.standalone
+      ? makeNodePod(context, { pod, draft, enrolled, netnsOwners })
+      : undefined;
     if (nodePod !== undefined) nodePods.push(nodePod);
   }
   return { drafts, nodePods };
+}
+
+function waypointOf({ waypoints }: PodsContext, { metadata, spec }: Pod): Waypoint | undefined {
+  if (waypoints.size === 0 || spec.hostNetwork) return undefined;
+  const { namespace, labels } = metadata;
+  return waypointOfPod(waypoints, { namespace, labels, serviceAccount: spec.serviceAccountName });
+}
+
+interface PodFacts {
+  readonly pod: Pod;
+  readonly addresses: readonly IpAddress[];
+  /** That this pod runs. */
+  readonly waypoint: Waypoint | undefined;
 }
 
 type SettledDraft = Pick<WorkloadDraft, 'base' | 'namedPorts'>;
@@ -53,14 +74,15 @@ type SettledDraft = Pick<WorkloadDraft, 'base' | 'namedPorts'>;
 /** What was made of each pod last, and all that it was made from besides the pod itself. Only saves work. */
 const settled = new WeakMap<Pod, { readonly from: readonly unknown[]; readonly draft: SettledDraft }>();
 
-function makeDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress[]): WorkloadDraft {
+function makeDraft(context: PodsContext, facts: PodFacts): WorkloadDraft {
+  const { pod, addresses, waypoint } = facts;
   const { metadata, spec } = pod;
   const { resources, clusterId, trustDomain } = context;
   const surroundings = [resources.Namespace.get(metadata.namespace), resources.Node.get(spec.nodeName)];
-  const from = [clusterId, trustDomain, ...surroundings, ...addresses];
+  const from = [clusterId, trustDomain, waypoint?.key, ...surroundings, ...addresses];
   const last = settled.get(pod);
   const same = last?.from.length === from.length && last.from.every((value, i) => value === from[i]);
-  const draft = same ? last.draft : settleDraft(context, pod, addresses);
+  const draft = same ? last.draft : settleDraft(context, facts);
   if (!same) settled.set(pod, { from, draft });
   return {
     ...draft,
@@ -73,11 +95,12 @@ function makeDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress
 }
 
 /** Depends on nothing but the pod and what makeDraft() compares. */
-function settleDraft(context: PodsContext, pod: Pod, addresses: readonly IpAddress[]): SettledDraft {
+function settleDraft(context: PodsContext, { pod, addresses, waypoint }: PodFacts): SettledDraft {
   const { metadata, spec } = pod;
   const { namespace, name, labels } = metadata;
   // Pods on the host's network share its addresses and cannot be told apart there, so they are never captured.
-  const hbone = !spec.hostNetwork && isEnrolled(labels, namespaceLabels(context, namespace));
+  const enrolled = !spec.hostNetwork && isEnrolled(labels, namespaceLabels(context, namespace));
+  const hbone = enrolled || waypoint !== undefined;
   return {
     namedPorts: containerPorts(pod),
     base: {
@@ -192,10 +215,10 @@ function parseWritten(text: string): WrittenAddress {
 
 function makeNodePod(
   context: PodsContext,
-  { pod, draft, netnsOwners }: { pod: Pod; draft: WorkloadDraft; netnsOwners: Map<string, string> },
+  options: { pod: Pod; draft: WorkloadDraft; enrolled: boolean; netnsOwners: Map<string, string> },
 ): NodePod | undefined {
+  const { pod, draft, enrolled, netnsOwners } = options;
   const { metadata, spec } = pod;
-  const enrolled = draft.base.tunnelProtocol === 'hbone';
   const annotation = metadata.annotations[netnsAnnotation];
   if (spec.nodeName === '' || annotation === undefined) {
     if (enrolled && spec.nodeName !== '') {

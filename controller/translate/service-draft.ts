@@ -3,6 +3,7 @@
 import { serviceKey } from '../../mesh/model/key.ts';
 import type { LoadBalancing, Service, ServicePort } from '../../mesh/model/service.ts';
 import type { TrafficPolicy } from '../../mesh/model/traffic-policy.ts';
+import type { GatewayAddress, WaypointMissing } from '../../mesh/model/workload.ts';
 import type { ObjectMeta } from '../resources/object-meta.ts';
 
 export interface ServiceDraft {
@@ -12,6 +13,8 @@ export interface ServiceDraft {
   /** Target port by name, for ports whose number each endpoint knows itself. Keyed by service port. */
   readonly namedTargets: ReadonlyMap<number, string>;
   trafficPolicy?: TrafficPolicy;
+  waypoint?: GatewayAddress;
+  waypointMissing?: WaypointMissing;
   /** From a TrafficPolicy; replaces the service's own. */
   loadBalancing?: LoadBalancing;
 }
@@ -44,6 +47,8 @@ export function finishService(draft: ServiceDraft): Service {
     ...draft.service,
     ...(draft.loadBalancing === undefined ? {} : { loadBalancing: draft.loadBalancing }),
     ...(draft.trafficPolicy === undefined ? {} : { trafficPolicy: draft.trafficPolicy }),
+    ...(draft.waypoint === undefined ? {} : { waypoint: draft.waypoint }),
+    ...(draft.waypointMissing === undefined ? {} : { waypointMissing: draft.waypointMissing }),
   };
 }
 

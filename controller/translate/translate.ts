@@ -4,20 +4,25 @@
 import type { AuthorizationPolicy } from '../../mesh/model/authorization.ts';
 import { defaultMeshConfig } from '../../mesh/model/mesh-config.ts';
 import type { Model } from '../../mesh/model/model.ts';
+import type { GatewayKey } from '../../mesh/model/routing.ts';
 import type { Resources } from '../resources/resources.ts';
 import { translateAuthorizationPolicies } from './authorization-policies.ts';
 import { joinEndpointSlices, joinSelectedWorkloads } from './endpoints.ts';
 import { unknownMode } from './enrolment.ts';
 import { translateWorkloadEntries } from './external-workloads.ts';
+import { finishGateways } from './gateway-statuses.ts';
+import { translateGateways, type Waypoint, waypointServices } from './gateways.ts';
 import { translateMeshConfig } from './mesh-config.ts';
 import { translatePeerAuthentications } from './peer-authentications.ts';
 import { translatePods } from './pods.ts';
 import { compareText } from './precedence.ts';
+import { translateRoutes } from './routes.ts';
 import { translateServiceEntries } from './service-entries.ts';
 import { finishService, type ServiceDraft } from './service-draft.ts';
 import { translateServices } from './services.ts';
 import { type ObjectStatus, StatusCollector } from './statuses.ts';
 import { applyTrafficPolicies } from './traffic-policies.ts';
+import { bindWaypoints } from './waypoint-bindings.ts';
 import { finishWorkload, type WorkloadDraft } from './workload-draft.ts';
 
 export interface TranslateOptions {
@@ -44,12 +49,15 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
   const statuses = new StatusCollector();
   const ownTrustDomain = options.trustDomain ?? defaultMeshConfig.trustDomain;
   const meshConfig = translateMeshConfig(resources, statuses, { trustDomain: ownTrustDomain });
-  const context = { resources, statuses, clusterId, standalone, trustDomain: meshConfig.trustDomain };
+  const waypoints = translateGateways({ resources, statuses });
+  const { trustDomain } = meshConfig;
+  const context = { resources, statuses, clusterId, standalone, trustDomain, waypoints };
   reportNamespaces(resources, statuses);
 
   const pods = translatePods(context);
   const selectable = [...pods.drafts, ...translateWorkloadEntries(context)];
-  const { services, workloads } = joinServices(context, selectable);
+  const { services, workloads, standIns } = joinServices(context, selectable);
+  const bindings = bindWaypoints(context, { services, workloads });
 
   const byNamespace = Map.groupBy(workloads, ({ base }) => base.namespace);
   const policiesContext = { ...context, rootNamespace, workloads, byNamespace };
@@ -57,37 +65,49 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
     ...translateAuthorizationPolicies(policiesContext),
     ...translatePeerAuthentications(policiesContext, meshConfig),
   ];
-  applyTrafficPolicies(context, services);
+  const trafficPolicies = applyTrafficPolicies(context, services);
+  const routings = translateRoutes({ ...context, bindings, services, policies: trafficPolicies });
+  const waypointConfigs = finishGateways(context, waypoints, { standIns, bindings });
 
   const model: Model = {
     workloads: sortedMap(workloads.map(finishWorkload), (workload) => workload.uid),
     services: sortedMap(services.map(finishService), (service) => service.key),
     policies: sortedMap(policies, (policy: AuthorizationPolicy) => policy.key),
     pods: sortedMap(pods.nodePods, (pod) => pod.uid),
-    waypoints: new Map(),
-    routings: new Map(),
+    waypoints: sortedMap(waypointConfigs, ({ gateway }) => gateway),
+    routings: sortedMap(routings, ({ key }) => key),
     requestAuthentications: new Map(),
     meshConfig,
   };
   return { model, statuses: statuses.finish() };
 }
 
-type JoinContext = Parameters<typeof translatePods>[0];
+type JoinContext = Parameters<typeof translatePods>[0] & { readonly waypoints: Map<GatewayKey, Waypoint> };
 
 /** All services with their endpoints, and the workloads with those that only endpoints brought in. */
 function joinServices(
   context: JoinContext,
   selectable: readonly WorkloadDraft[],
-): { services: readonly ServiceDraft[]; workloads: readonly WorkloadDraft[] } {
+): {
+  services: readonly ServiceDraft[];
+  workloads: readonly WorkloadDraft[];
+  /** Those of `services` that stand for waypoints. */
+  standIns: readonly ServiceDraft[];
+} {
   const byNamespace = Map.groupBy(selectable, ({ base }) => base.namespace);
-  const own = translateServices(context);
+  const { own: standIns, others: own } = waypointServices(
+    context,
+    context.waypoints,
+    translateServices(context),
+  );
   joinSelectedWorkloads(context, own, byNamespace);
   const fromSlices = joinEndpointSlices(context, own, selectable);
-  const taken = new Set(own.map(({ service }) => service.key));
+  const taken = new Set([...own, ...standIns].map(({ service }) => service.key));
   const entries = translateServiceEntries(context, taken, byNamespace);
   return {
-    services: [...own, ...entries.services],
+    services: [...own, ...standIns, ...entries.services],
     workloads: [...selectable, ...fromSlices, ...entries.workloads],
+    standIns,
   };
 }
 

@@ -2,7 +2,13 @@
 // added by later steps. Only translate's own steps see drafts; finishWorkload() makes the model's value.
 
 import { modelEqual } from '../../mesh/model/diff.ts';
-import type { PortMapping, PolicyKey, Workload } from '../../mesh/model/workload.ts';
+import type {
+  GatewayAddress,
+  PortMapping,
+  PolicyKey,
+  WaypointMissing,
+  Workload,
+} from '../../mesh/model/workload.ts';
 import type { ServiceKey } from '../../mesh/model/service.ts';
 import type { ObjectMeta } from '../resources/object-meta.ts';
 import { compareText } from './precedence.ts';
@@ -10,7 +16,7 @@ import type { Labels } from './selectors.ts';
 
 export interface WorkloadDraft {
   readonly metadata: ObjectMeta;
-  readonly base: Omit<Workload, 'services' | 'authorizationPolicies'>;
+  readonly base: Omit<Workload, 'services' | 'authorizationPolicies' | 'waypoint' | 'waypointMissing'>;
   readonly labels: Labels;
   /** Ports of the workload by name: container ports of a pod, `ports` of a WorkloadEntry. */
   readonly namedPorts: ReadonlyMap<string, number>;
@@ -18,6 +24,8 @@ export interface WorkloadDraft {
   readonly portNames: 'target' | 'service';
   readonly services: Map<ServiceKey, readonly PortMapping[]>;
   readonly policies: Set<PolicyKey>;
+  waypoint?: GatewayAddress;
+  waypointMissing?: WaypointMissing;
 }
 
 /** The last workload made of each base. Only saves work: what comes out depends on the draft alone. */
@@ -31,11 +39,19 @@ export function finishWorkload(draft: WorkloadDraft): Workload {
   if (
     last !== undefined &&
     modelEqual(last.services, services) &&
-    modelEqual(last.authorizationPolicies, authorizationPolicies)
+    modelEqual(last.authorizationPolicies, authorizationPolicies) &&
+    modelEqual(last.waypoint, draft.waypoint) &&
+    last.waypointMissing === draft.waypointMissing
   ) {
     return last;
   }
-  const workload: Workload = { ...draft.base, services, authorizationPolicies };
+  const workload: Workload = {
+    ...draft.base,
+    services,
+    authorizationPolicies,
+    ...(draft.waypoint === undefined ? {} : { waypoint: draft.waypoint }),
+    ...(draft.waypointMissing === undefined ? {} : { waypointMissing: draft.waypointMissing }),
+  };
   finished.set(draft.base, workload);
   return workload;
 }

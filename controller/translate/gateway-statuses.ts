@@ -1,0 +1,94 @@
+// What a Gateway that is a waypoint is told: its addresses, its listeners, and whether anybody runs it.
+
+import type { WaypointConfig } from '../../mesh/model/routing.ts';
+import type { ListenerSpec } from '../resources/gateway-gateway.ts';
+import { gatewayKeyOf, hbonePort, type GatewaysContext, type Waypoint, type Waypoints } from './gateways.ts';
+import type { ServiceDraft } from './service-draft.ts';
+import { badCondition, type Condition, goodCondition, type GatewayDetails } from './statuses.ts';
+import type { Bindings } from './waypoint-bindings.ts';
+
+/** Also says what each waypoint is told about itself. */
+export function finishGateways(
+  context: GatewaysContext,
+  waypoints: Waypoints,
+  { standIns, bindings }: { readonly standIns: readonly ServiceDraft[]; readonly bindings: Bindings },
+): readonly WaypointConfig[] {
+  const services = new Map(standIns.map((draft) => [draft.service.key, draft]));
+  for (const object of context.resources.Gateway.values()) {
+    if (context.statuses.has('Gateway', object.metadata) && !waypoints.has(gatewayKeyOf(object.metadata)))
+      context.statuses.describe('Gateway', object.metadata, { gateway: unusable(object.spec.listeners) });
+  }
+  return [...waypoints.values()].map((waypoint) => {
+    const service = services.get(waypoint.service);
+    const served = bindings.served.get(waypoint.key)?.length ?? 0;
+    reportReadiness(context, waypoint, served);
+    context.statuses.describe('Gateway', waypoint.object.metadata, { gateway: details(waypoint, service) });
+    return config(waypoint, service);
+  });
+}
+
+function config({ key, servesFor, object }: Waypoint, service: ServiceDraft | undefined): WaypointConfig {
+  return {
+    gateway: key,
+    servesFor,
+    serviceAccount: object.metadata.name,
+    addresses: (service?.service.addresses ?? []).map(({ address }) => address),
+    forwardClientCert: object.metadata.annotations['weft.dev/forward-client-cert'] === 'true',
+  };
+}
+
+function reportReadiness({ statuses }: GatewaysContext, { object, pods }: Waypoint, served: number): void {
+  if (pods.some(({ base }) => base.health === 'healthy')) return;
+  const { name } = object.metadata;
+  const why =
+    pods.length === 0
+      ? `No pod runs it (label gateway.networking.k8s.io/gateway-name: ${name}, service account ${name})`
+      : 'None of its pods is ready';
+  const message = `${why}: traffic of the ${served} services it serves is refused`;
+  statuses.notProgrammed('Gateway', object.metadata, { reason: 'Pending', message });
+}
+
+function details({ object, hostname }: Waypoint, service: ServiceDraft | undefined): GatewayDetails {
+  const addresses = (service?.service.addresses ?? []).map(({ address }) => ({
+    type: 'IPAddress' as const,
+    value: address as string,
+  }));
+  return {
+    addresses: addresses.length > 0 ? addresses : [{ type: 'Hostname', value: hostname }],
+    listeners: object.spec.listeners.map((listener) => ({
+      name: listener.name,
+      attachedRoutes: 0,
+      conditions: isServed(listener) ? goodListener : badListener(listener),
+    })),
+  };
+}
+
+function isServed({ protocol, port }: ListenerSpec): boolean {
+  return protocol === 'HBONE' && port === hbonePort;
+}
+
+function unusable(listeners: readonly ListenerSpec[]): GatewayDetails {
+  const shown = listeners.map((listener) => ({
+    name: listener.name,
+    attachedRoutes: 0,
+    conditions: isServed(listener) ? goodListener : badListener(listener),
+  }));
+  return { addresses: [], listeners: shown };
+}
+
+const goodListener: readonly Condition[] = [
+  goodCondition('Accepted', 'Accepted', 'Serves tunnels of the mesh'),
+  goodCondition('Conflicted', 'NoConflicts', 'No other listener is in its way'),
+  goodCondition('Programmed', 'Programmed', 'Part of the configuration that waypoints are sent'),
+  goodCondition('ResolvedRefs', 'ResolvedRefs', 'It refers to nothing'),
+];
+
+function badListener({ protocol, port }: ListenerSpec): readonly Condition[] {
+  const message = `A waypoint serves protocol HBONE on port ${hbonePort}, not ${protocol} on port ${port}`;
+  return [
+    badCondition('Accepted', [{ reason: 'UnsupportedProtocol', message }]),
+    goodCondition('Conflicted', 'NoConflicts', 'No other listener is in its way'),
+    badCondition('Programmed', [{ reason: 'Invalid', message }]),
+    goodCondition('ResolvedRefs', 'ResolvedRefs', 'It refers to nothing'),
+  ];
+}
