@@ -13,6 +13,11 @@ export const list = <T extends z.ZodType>(item: T, max: number) =>
     .optional()
     .transform((items) => items ?? []);
 
+export function wholeNumber(min: number, max: number) {
+  const text = `Must be a whole number from ${min} to ${max}`;
+  return z.int(text).min(min, text).max(max, text);
+}
+
 const portText = 'Must be a port from 1 to 65535';
 export const port = z.int(portText).min(1, portText).max(65_535, portText);
 
@@ -80,7 +85,7 @@ export const backendObjectReference = z.object({
 export type BackendObjectReference = z.output<typeof backendObjectReference>;
 
 export const backendReference = backendObjectReference.extend({
-  weight: z.int().min(0).max(1_000_000, 'Must be from 0 to 1000000').default(1),
+  weight: wholeNumber(0, 1_000_000).default(1),
 });
 
 export const parentReferences = list(parentReference, 32);

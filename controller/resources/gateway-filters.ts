@@ -2,7 +2,14 @@
 // may have is checked where it is translated.
 
 import { z } from 'zod';
-import { backendObjectReference, headerName, list, port, preciseHostname } from './gateway-fields.ts';
+import {
+  backendObjectReference,
+  headerName,
+  list,
+  port,
+  preciseHostname,
+  wholeNumber,
+} from './gateway-fields.ts';
 
 const header = z.object({ name: headerName, value: z.string().min(1, 'Must not be empty').max(4096) });
 
@@ -40,9 +47,12 @@ const rewrite = z.object({ hostname: preciseHostname.optional(), path: pathModif
 const mirror = z
   .object({
     backendRef: backendObjectReference,
-    percent: z.int().min(0).max(100, 'Must be from 0 to 100').optional(),
+    percent: wholeNumber(0, 100).optional(),
     fraction: z
-      .object({ numerator: z.int().min(0), denominator: z.int().min(1).default(100) })
+      .object({
+        numerator: wholeNumber(0, 0x7fff_ffff),
+        denominator: wholeNumber(1, 0x7fff_ffff).default(100),
+      })
       .refine(({ numerator, denominator }) => numerator <= denominator, {
         path: ['numerator'],
         message: 'Must not be more than the denominator',
@@ -71,7 +81,7 @@ const cors = z.object({
   allowMethods: list(z.string().min(1), 9).refine(starAlone, starText),
   allowHeaders: list(headerName, 64).refine(starAlone, starText),
   exposeHeaders: list(headerName, 64),
-  maxAge: z.int().min(1).max(0x7fff_ffff).default(5),
+  maxAge: wholeNumber(1, 0x7fff_ffff).default(5),
 });
 
 const externalAuth = z
@@ -86,7 +96,7 @@ const externalAuth = z
         allowedResponseHeaders: list(headerName, 64),
       })
       .optional(),
-    forwardBody: z.object({ maxSize: z.int().min(0).max(65_535).default(0) }).optional(),
+    forwardBody: z.object({ maxSize: wholeNumber(0, 65_535).default(0) }).optional(),
   })
   .superRefine(({ protocol, grpc, http }, context) => {
     if (protocol === 'GRPC' && http !== undefined)

@@ -12,6 +12,7 @@ import {
   parentReferences,
   sectionName,
   sessionPersistence,
+  wholeNumber,
 } from './gateway-fields.ts';
 import { type RouteFilterSpec, routeFilters } from './gateway-filters.ts';
 import type { ObjectMeta } from './object-meta.ts';
@@ -55,8 +56,8 @@ const rule = z
     timeouts: z.object({ request: duration.optional(), backendRequest: duration.optional() }).optional(),
     retry: z
       .object({
-        codes: list(z.int().min(400).max(599, 'Must be a status code from 400 to 599'), 200),
-        attempts: z.int().min(1).optional(),
+        codes: list(wholeNumber(400, 599), 200),
+        attempts: wholeNumber(1, 1_000_000).optional(),
         backoff: duration.optional(),
       })
       .optional(),

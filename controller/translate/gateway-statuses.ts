@@ -55,40 +55,39 @@ function details({ object, hostname }: Waypoint, service: ServiceDraft | undefin
   }));
   return {
     addresses: addresses.length > 0 ? addresses : [{ type: 'Hostname', value: hostname }],
-    listeners: object.spec.listeners.map((listener) => ({
-      name: listener.name,
-      attachedRoutes: 0,
-      conditions: isServed(listener) ? goodListener : badListener(listener),
-    })),
+    listeners: listenerDetails(object.spec.listeners, { usable: true }),
   };
 }
 
-function isServed({ protocol, port }: ListenerSpec): boolean {
-  return protocol === 'HBONE' && port === hbonePort;
+function unusable(listeners: readonly ListenerSpec[]): GatewayDetails {
+  return { addresses: [], listeners: listenerDetails(listeners, { usable: false }) };
 }
 
-function unusable(listeners: readonly ListenerSpec[]): GatewayDetails {
-  const shown = listeners.map((listener) => ({
+function listenerDetails(
+  listeners: readonly ListenerSpec[],
+  { usable }: { readonly usable: boolean },
+): GatewayDetails['listeners'] {
+  return listeners.map((listener) => ({
     name: listener.name,
     attachedRoutes: 0,
-    conditions: isServed(listener) ? goodListener : badListener(listener),
+    conditions: listenerConditions(listener, usable),
   }));
-  return { addresses: [], listeners: shown };
 }
 
-const goodListener: readonly Condition[] = [
-  goodCondition('Accepted', 'Accepted', 'Serves tunnels of the mesh'),
-  goodCondition('Conflicted', 'NoConflicts', 'No other listener is in its way'),
-  goodCondition('Programmed', 'Programmed', 'Part of the configuration that waypoints are sent'),
-  goodCondition('ResolvedRefs', 'ResolvedRefs', 'It refers to nothing'),
-];
-
-function badListener({ protocol, port }: ListenerSpec): readonly Condition[] {
-  const message = `A waypoint serves protocol HBONE on port ${hbonePort}, not ${protocol} on port ${port}`;
+/** Routes attach to Services, never to a waypoint's listener. */
+function listenerConditions({ protocol, port }: ListenerSpec, usable: boolean): readonly Condition[] {
+  const served = protocol === 'HBONE' && port === hbonePort;
+  const message = served
+    ? 'The Gateway is no waypoint, as its own conditions say'
+    : `A waypoint serves protocol HBONE on port ${hbonePort}, not ${protocol} on port ${port}`;
   return [
-    badCondition('Accepted', [{ reason: 'UnsupportedProtocol', message }]),
+    served
+      ? goodCondition('Accepted', 'Accepted', 'Serves tunnels of the mesh')
+      : badCondition('Accepted', [{ reason: 'UnsupportedProtocol', message }]),
     goodCondition('Conflicted', 'NoConflicts', 'No other listener is in its way'),
-    badCondition('Programmed', [{ reason: 'Invalid', message }]),
+    served && usable
+      ? goodCondition('Programmed', 'Programmed', 'Part of the configuration that waypoints are sent')
+      : badCondition('Programmed', [{ reason: 'Invalid', message }]),
     goodCondition('ResolvedRefs', 'ResolvedRefs', 'It refers to nothing'),
   ];
 }

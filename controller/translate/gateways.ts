@@ -94,11 +94,10 @@ function translateGateway(context: GatewaysContext, object: GatewayObject): Wayp
   const { namespace, name } = metadata;
   const servesFor = translateServesFor(context, object);
   const listener = spec.listeners.find(({ protocol, port }) => protocol === 'HBONE' && port === hbonePort);
-  for (const [index, { protocol, port }] of spec.listeners.entries()) {
-    if (protocol === 'HBONE' && port === hbonePort) continue;
-    const message = `A waypoint listens for HBONE on port ${hbonePort} only; ${protocol} on port ${port} is not served`;
-    const field = ['spec', 'listeners', index];
-    context.statuses.reject('Gateway', metadata, { reason: 'ListenersNotValid', message, field });
+  const unserved = spec.listeners.filter((other) => other !== listener).map((other) => other.name);
+  if (listener !== undefined && unserved.length > 0) {
+    const message = `In force, but a waypoint serves HBONE on port ${hbonePort} only, not: ${unserved.join(', ')}`;
+    context.statuses.remark('Gateway', metadata, { reason: 'ListenersNotValid', message });
   }
   if (listener === undefined) {
     const message = `A waypoint needs a listener of protocol HBONE on port ${hbonePort}`;

@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { buildResources } from '../resources/resources.ts';
 import { parseManifest } from '../source/parse-manifest.ts';
 import { formatProblem } from '../source/problem.ts';
+import type { Condition, PartStatus } from './statuses.ts';
 import { translate } from './translate.ts';
 
 const testdata = fileURLToPath(new URL('./testdata/', import.meta.url));
@@ -36,14 +37,29 @@ function render(text: string, name: string): string {
   const { objects, problems } = parseManifest(text, `${name}.in.yaml`);
   const resources = buildResources(objects.map(({ typed }) => typed));
   const { model, statuses } = translate(resources, { clusterId: 'Kubernetes', ...options });
-  const conditions = statuses.map(({ kind, namespace, name, conditions }) => ({
+  const conditions = statuses.map(({ kind, namespace, name, conditions, ...rest }) => ({
     object: `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`,
-    conditions: conditions.map(
-      ({ type, status, reason, message }) => `${type}=${status} ${reason}: ${message}`,
-    ),
+    conditions: conditions.map(conditionLine),
+    ...(rest.parents && { parents: rest.parents.map(renderPart) }),
+    ...(rest.ancestors && { ancestors: rest.ancestors.map(renderPart) }),
+    ...(rest.gateway && {
+      addresses: rest.gateway.addresses.map(({ type, value }) => `${type} ${value}`),
+      listeners: rest.gateway.listeners.map((listener) => ({
+        name: listener.name,
+        conditions: listener.conditions.map(conditionLine),
+      })),
+    }),
   }));
   const shown = { problems: problems.map(formatProblem), model: plain(model), statuses: conditions };
   return stringify(shown, { lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+function conditionLine({ type, status, reason, message }: Condition): string {
+  return `${type}=${status} ${reason}: ${message}`;
+}
+
+function renderPart({ ref, conditions }: PartStatus): object {
+  return { ref: JSON.stringify(ref), conditions: conditions.map(conditionLine) };
 }
 
 /** Maps to objects; empty lists, empty maps and empty texts are left out, so that what matters stays readable. */

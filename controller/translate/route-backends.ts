@@ -17,7 +17,11 @@ export const ownGroup = groupOf(ownApiVersion);
 export type ServicesByObject = ReadonlyMap<string, readonly ServiceDraft[]>;
 
 export function servicesByObject(services: readonly ServiceDraft[]): ServicesByObject {
-  return Map.groupBy(services, ({ kind, metadata }) => `${kind}/${metadata.namespace}/${metadata.name}`);
+  return Map.groupBy(services, objectKeyOf);
+}
+
+export function objectKeyOf({ kind, metadata }: Pick<ServiceDraft, 'kind' | 'metadata'>): string {
+  return `${kind}/${metadata.namespace}/${metadata.name}`;
 }
 
 /** The kind of service object a reference names; undefined for all others. */
@@ -53,12 +57,15 @@ export class BackendResolver {
       return { reason: 'InvalidKind', message };
     }
     const text = `${kind} ${namespace}/${name}`;
-    if (namespace !== from && !this.#isGranted({ group, kind, namespace, name }, route)) {
+    const key = `${serviceKind}/${namespace}/${name}`;
+    // Its own parent needs no grant: that is where the requests were going anyway (consumer routes).
+    const permitted = namespace === from || route.parents.has(key);
+    if (!permitted && !this.#isGranted({ group, kind, namespace, name }, route)) {
       const message = `${text} is in another namespace, where no ReferenceGrant permits it`;
       return { reason: 'RefNotPermitted', message };
     }
     // Of a ServiceEntry with several hosts the first is meant: a reference cannot name one.
-    const service = this.#services.get(`${serviceKind}/${namespace}/${name}`)?.[0]?.service;
+    const service = this.#services.get(key)?.[0]?.service;
     if (service === undefined) return { reason: 'BackendNotFound', message: `${text} does not exist` };
     if (port === undefined)
       return { reason: 'BackendNotFound', message: `${text}: the reference names no port` };

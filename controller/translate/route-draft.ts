@@ -13,12 +13,15 @@ export class RouteNotes {
   readonly metadata: ObjectMeta;
   /** What is wrong with rules, by the rule's index. */
   readonly invalid = new Map<number, Fault[]>();
+  /** Keys (servicesByObject()) of the services the route has as parents. */
+  readonly parents: ReadonlySet<string>;
   /** References that lead nowhere. */
   readonly references: Objection[] = [];
 
-  constructor(kind: RouteKindName, metadata: ObjectMeta) {
+  constructor(kind: RouteKindName, metadata: ObjectMeta, parents: ReadonlySet<string>) {
     this.kind = kind;
     this.metadata = metadata;
+    this.parents = parents;
   }
 
   rule(index: number, name: string | undefined): RuleNotes {

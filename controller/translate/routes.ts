@@ -12,7 +12,7 @@ import type { Resources } from '../resources/resources.ts';
 import type { Waypoints } from './gateways.ts';
 import { translateGrpcRule, translateHttpRule } from './http-rules.ts';
 import { byPrecedence } from './precedence.ts';
-import { BackendResolver, servicesByObject } from './route-backends.ts';
+import { BackendResolver, objectKeyOf, servicesByObject } from './route-backends.ts';
 import { RouteNotes, type RuleNotes } from './route-draft.ts';
 import { routeParents, type RouteParent } from './route-parents.ts';
 import { parentStatus } from './route-statuses.ts';
@@ -77,7 +77,8 @@ interface Attachment {
 
 function attach(context: RoutesContext, attachment: Attachment): void {
   const { route, parents, resolver, served: serviced } = attachment;
-  const notes = new RouteNotes(route.kind, route.metadata);
+  const own = parents.flatMap(({ services }) => services.map(({ draft }) => objectKeyOf(draft)));
+  const notes = new RouteNotes(route.kind, route.metadata, new Set(own));
   const rules = translateRules(context, route, { resolver, notes });
   const parts: PartStatus[] = parents.map((parent) => {
     const shadowed = place(attachment, { parent, rules, enabled: rules.length > 0 });

@@ -190,19 +190,18 @@ function firstService(
 }
 
 function findWaypoint(
-  { waypoints, resources }: BindingsContext,
+  context: BindingsContext,
   label: Extract<WaypointLabel, { kind: 'named' }>,
   namespace: string,
 ):
   | { readonly waypoint: Waypoint; readonly address: GatewayAddress }
   | { readonly objection: Objection; readonly address: GatewayAddress } {
+  const { waypoints, resources } = context;
   const key = `${label.namespace}/${label.name}` as GatewayKey;
   const waypoint = waypoints.get(key);
   const field = ['metadata', 'labels', label.label];
   if (waypoint === undefined) {
-    const exists = resources.Gateway.has(key);
-    const why = exists ? 'is no usable waypoint, see its status' : 'does not exist';
-    const message = `Gateway ${key} ${why}: traffic is refused until it is there`;
+    const message = `Gateway ${key} ${whyNoWaypoint(context, key)}: traffic is refused until it is a waypoint`;
     return { objection: { reason: 'WaypointNotFound', message, field }, address: nowhere(label) };
   }
   const labels = resources.Namespace.get(namespace)?.metadata.labels ?? {};
@@ -212,6 +211,13 @@ function findWaypoint(
   }
   const destination = { kind: 'hostname', namespace: label.namespace, hostname: waypoint.hostname } as const;
   return { waypoint, address: { destination, hboneMtlsPort: hbonePort } };
+}
+
+function whyNoWaypoint({ resources, statuses }: BindingsContext, key: GatewayKey): string {
+  const gateway = resources.Gateway.get(key);
+  if (gateway === undefined) return 'does not exist';
+  if (statuses.has('Gateway', gateway.metadata)) return 'cannot be used, see its status';
+  return `is of class "${gateway.spec.gatewayClassName}", which is none of this mesh`;
 }
 
 /**
