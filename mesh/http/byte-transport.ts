@@ -6,7 +6,10 @@ import type { H2Transport } from '../h2/transport.ts';
 
 /** What was written leaves at the end of the loop's turn at the latest; `flush` only makes room or saves the wait. */
 export interface ByteTransport extends H2Transport {
-  /** What runs on the connection; given once, before anything arrives. */
+  /**
+   * What runs on the connection from now on. Nothing arrives before the first call; a later one hands the connection
+   * over, and whoever had it passes on what it received and did not use.
+   */
   attach(sink: ByteSink): void;
   /** Nothing is read, and so delivered, until `resume`; what was delivered counts as taken. Idempotent. */
   pause(): void;
@@ -15,17 +18,17 @@ export interface ByteTransport extends H2Transport {
   endWrite(): void;
 }
 
-/** Called from the loop, never from inside a call of the transport, save for `closed` from a failing flush. */
+/** Called from the loop, never from inside a call of the transport. */
 export interface ByteSink {
   /**
-   * Bytes are valid only during the call. The sink may overwrite the octets before them in the slab, as
-   * `H2Stream.writeData` does.
+   * Bytes are valid only during the call. `offset` is HEAD_ROOM or more, and the octets before it may be overwritten,
+   * as `H2Stream.writeData` does.
    */
   receive(slab: Slab, offset: number, length: number): void;
   /** The peer sends nothing more; the own direction stays open. */
   ended(): void;
   /** There is room again after `room()` had been short. */
   onTransportWritable(): void;
-  /** The connection is gone; `reason` is undefined after an orderly end of both directions. Once; not after `destroy`. */
+  /** The connection is gone; `reason` is undefined after an orderly end of both directions. Once, also after `end`; not after `destroy`. */
   closed(reason: string | undefined): void;
 }

@@ -17,6 +17,8 @@ export interface HttpServerHandler {
     headers: readonly Header[],
     endStream: boolean,
   ): HttpStreamHandler | undefined;
+  /** A request was refused by the connection itself, answered with `status`; `reason` is for the log. */
+  onRefused?(status: number, reason: string): void;
   /** The connection is gone, after every open stream got onReset; `reason` is undefined after an orderly end. Once. */
   onClosed(reason: string | undefined): void;
 }

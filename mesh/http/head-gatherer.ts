@@ -24,6 +24,31 @@ export class InputBudget {
   }
 }
 
+const blankLine = Buffer.from('\r\n\r\n');
+/** Up to here a second pipelined head that is read in vain costs less than a search. */
+const shortBytes = 4096;
+
+/**
+ * A position before which the blank line of a head at `at` surely lies, -1 if it has not come. A head in one piece ends
+ * most often where what came ends, which needs no search.
+ */
+export function completeHead(bytes: Buffer, at: number, end: number): number {
+  // Empty lines in front are left to the gatherer.
+  if (bytes[at] === CR) return -1;
+  if (
+    end - at <= shortBytes &&
+    end - at > 4 &&
+    bytes[end - 1] === LF &&
+    bytes[end - 2] === CR &&
+    bytes[end - 3] === LF &&
+    bytes[end - 4] === CR
+  ) {
+    return end;
+  }
+  const found = bytes.indexOf(blankLine, at);
+  return found === -1 || found + 4 > end ? -1 : found + 4;
+}
+
 export interface HeadLimits {
   /** Octets of a head with its first line. */
   readonly maxHeadBytes: number;
@@ -79,7 +104,8 @@ export class HeadGatherer {
 
   /** Forgets the head and gives its memory back. */
   clear(): void {
-    if (this.#bytes !== undefined) this.#budget.used -= this.#bytes.length;
+    if (this.#bytes === undefined) return;
+    this.#budget.used -= this.#bytes.length;
     this.#bytes = undefined;
     this.#length = 0;
     this.#lineStart = 0;

@@ -8,7 +8,8 @@
 // - Fields that belong to one connection (RFC 9110 section 7.6.1: Connection and what it names, Keep-Alive,
 //   Proxy-Connection, TE except `trailers`, Transfer-Encoding, Upgrade) never appear, save for an upgrade: then
 //   `:upgrade` holds the protocol's name behind the pseudo headers, and after a 101 both directions are raw bytes.
-// - Data that came by onData may go on by writeData from where it lies, if `offset` leaves the 9 octets of head room.
+// - Data that came by onData may go on by writeData from where it lies: every transport leaves head room (HEAD_ROOM), and
+//   what lies in front has been read.
 // - Nobody flushes: what is written leaves at the end of the loop's turn.
 //
 // What `onReset` says on HTTP/1.1, where there are no codes on the wire:

@@ -1,11 +1,18 @@
 // Bytes that a slow reader has not taken yet. Bounded twice: each queue by the flow-control window of its stream (the
 // owner's business), all queues of a worker together by one budget. Chunks are recycled.
 
-import { Slab } from './slab.ts';
-import { FAILED, type TcpStream } from './tcp-stream.ts';
+import { HEAD_ROOM, Slab } from './slab.ts';
+import { FAILED } from './tcp-stream.ts';
 
 const chunkSize = 32 * 1024;
 const maxSpareChunks = 64;
+const chunkEnd = HEAD_ROOM + chunkSize;
+
+/** Where bytes of a queue go. */
+export interface ByteWriter {
+  /** Bytes taken, fewer than `length` if there is no room now, or FAILED. May overwrite the HEAD_ROOM octets before `offset`. */
+  write(slab: Slab, offset: number, length: number): number;
+}
 
 /** The memory all queues of one worker may hold. */
 export class BufferBudget {
@@ -22,7 +29,7 @@ export class BufferBudget {
   take(): Slab | undefined {
     if (this.used + chunkSize > this.limit) return undefined;
     this.used += chunkSize;
-    return this.#spare.pop() ?? new Slab(chunkSize);
+    return this.#spare.pop() ?? new Slab(chunkEnd);
   }
 
   give(chunk: Slab): void {
@@ -51,14 +58,14 @@ export class ByteQueue {
     let left = length;
     while (left > 0) {
       let chunk = this.#chunks.at(-1);
-      if (chunk === undefined || this.#tail === chunkSize) {
+      if (chunk === undefined || this.#tail === chunkEnd) {
         chunk = this.#budget.take();
         if (chunk === undefined) return false;
         this.#chunks.push(chunk);
-        this.#tail = 0;
-        if (this.#chunks.length === 1) this.#head = 0;
+        this.#tail = HEAD_ROOM;
+        if (this.#chunks.length === 1) this.#head = HEAD_ROOM;
       }
-      const count = Math.min(left, chunkSize - this.#tail);
+      const count = Math.min(left, chunkEnd - this.#tail);
       slab.bytes.copy(chunk.bytes, this.#tail, from, from + count);
       this.#tail += count;
       this.size += count;
@@ -68,22 +75,24 @@ export class ByteQueue {
     return true;
   }
 
-  /** Writes as much as `stream` takes. Returns the bytes written, or FAILED. */
-  drainTo(stream: TcpStream): number {
+  /** Writes as much as `writer` takes. Returns the bytes written, or FAILED. */
+  drainTo(writer: ByteWriter): number {
     let written = 0;
     for (let chunk = this.#chunks[0]; chunk !== undefined; chunk = this.#chunks[0]) {
-      const end = this.#chunks.length === 1 ? this.#tail : chunkSize;
-      const count = stream.write(chunk, this.#head, end - this.#head);
+      const end = this.#chunks.length === 1 ? this.#tail : chunkEnd;
+      const count = writer.write(chunk, this.#head, end - this.#head);
       if (count === FAILED) return FAILED;
       written += count;
+      // The writer may have cleared the queue.
+      if (this.#chunks[0] !== chunk) return written;
       this.size -= count;
       this.#head += count;
       if (this.#head < end) return written;
       this.#chunks.shift();
-      this.#head = 0;
+      this.#head = HEAD_ROOM;
       this.#budget.give(chunk);
     }
-    this.#tail = 0;
+    this.#tail = HEAD_ROOM;
     return written;
   }
 

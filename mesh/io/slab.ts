@@ -3,6 +3,12 @@
 
 import koffi from 'koffi';
 
+/**
+ * Octets kept free in front of what is read into a slab, so that whoever passes it on may put a frame or chunk header
+ * there: the 9 of an HTTP/2 frame, and the 7 of a chunk in front of which such a frame goes.
+ */
+export const HEAD_ROOM = 16;
+
 export class Slab {
   readonly bytes: Buffer;
   /** Address of `bytes[0]`. For mesh/io only; a Slab's memory never moves while the Slab is referenced. */

@@ -11,7 +11,7 @@ import * as openssl from './openssl.ts';
 import { takeErrorReason } from './openssl.ts';
 import { peerIdentities } from './peer-certificate.ts';
 import { ENDED, type IoHandler, READABLE, type Reactor, type TurnTask, WRITABLE } from './reactor.ts';
-import { Slab } from './slab.ts';
+import { HEAD_ROOM, Slab } from './slab.ts';
 import type { DialledSocket } from './tcp-dial.ts';
 import type { TlsContext } from './tls-context.ts';
 import { readAheadBytes } from './tls-context.ts';
@@ -47,7 +47,7 @@ const readRoundsPerTurn = 4;
 const endTimeoutMs = 2_000;
 /** Plain bytes handed on at once. */
 const plainBytes = 256 * 1024;
-const plain = new Slab(plainBytes + 16_384);
+const plain = new Slab(HEAD_ROOM + plainBytes + 16_384);
 
 export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   readonly fd: number;
@@ -225,7 +225,11 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
       let filled = 0;
       while (filled < plainBytes) {
         const wide = !this.#pending;
-        const count = openssl.SSL_read(this.#ssl, plain.address + filled, plain.bytes.length - filled);
+        const count = openssl.SSL_read(
+          this.#ssl,
+          plain.address + HEAD_ROOM + filled,
+          plain.bytes.length - HEAD_ROOM - filled,
+        );
         if (count <= 0) {
           // Asked at once: what the sink does with the bytes before may write, which changes the answer.
           const code = openssl.SSL_get_error(this.#ssl, count);
@@ -259,7 +263,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   #deliver(length: number): void {
-    if (length > 0 && this.#state === 'open') this.#sink?.receive(plain, 0, length);
+    if (length > 0 && this.#state === 'open') this.#sink?.receive(plain, HEAD_ROOM, length);
   }
 
   // A method, so that the compiler does not take an earlier check of #state for still true after a callback.

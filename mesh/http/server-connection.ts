@@ -1,0 +1,513 @@
+// An HTTP/1.1 server connection without I/O: requests one after the other, answers in their order. Owns the connection's
+// life: keep-alive, pipelining, upgrades, timeouts, the end. Invariant: at most one request is under way; octets behind it
+// wait, bounded; what is not surely the next request's first octet is never read as one.
+
+import { ErrorCode } from '../h2/error.ts';
+import type { TurnTask } from '../io/reactor.ts';
+import { HEAD_ROOM, Slab } from '../io/slab.ts';
+import type { Timer } from '../runtime/clock.ts';
+import { BodyReader } from './body-reader.ts';
+import { BodyWriter } from './body-writer.ts';
+import type { ByteSink, ByteTransport } from './byte-transport.ts';
+import type { HttpServerConnection, HttpServerHandler } from './connection.ts';
+import { completeHead, HeadGatherer, type InputBudget } from './head-gatherer.ts';
+import { HeadWriter } from './head-writer.ts';
+import { defaultHttp1Settings, type Http1Loop, type Http1Settings } from './http1-settings.ts';
+import type { HttpFault } from './http-error.ts';
+import { Outbox } from './outbox.ts';
+import { RequestHeadReader } from './request-head.ts';
+import { ServerExchange, type ServerPort } from './server-exchange.ts';
+import type { HttpVersion } from './stream.ts';
+
+export interface Http1ServerOptions {
+  /** What :scheme says of requests that do not say it themselves. */
+  readonly scheme: 'http' | 'https';
+  readonly handler: HttpServerHandler;
+  /** For unfinished heads and waiting requests; one a worker. */
+  readonly budget: InputBudget;
+  readonly settings?: Partial<Http1Settings>;
+}
+
+/** What arriving octets are. */
+type Input =
+  | 'head'
+  | 'body'
+  | 'discard' // of a request nobody wants the rest of
+  | 'wait' // behind a request that is not answered yet
+  | 'raw' // behind a 101
+  | 'none'; // nothing is read any more
+
+const PAUSED_BY_WINDOW = 1;
+const PAUSED_BY_HELD = 2;
+
+// Shared by the connections of the thread: what they hold is used before anybody else is called.
+const head = new RequestHeadReader();
+const refusal = new HeadWriter();
+
+export class Http1ServerConnection implements HttpServerConnection, ByteSink, TurnTask, ServerPort {
+  readonly body: BodyWriter;
+  readonly #loop: Http1Loop;
+  readonly #transport: ByteTransport;
+  readonly #outbox: Outbox;
+  readonly #handler: HttpServerHandler;
+  readonly #settings: Http1Settings;
+  readonly #options: Http1ServerOptions;
+  readonly #gatherer: HeadGatherer;
+  readonly #reader: BodyReader;
+  #input: Input = 'head';
+  #exchange: ServerExchange | undefined;
+  #nextId = 1;
+  #minorVersion: 0 | 1 = 1;
+  #held: Slab | undefined;
+  #heldAt = 0;
+  #heldEnd = 0;
+  #paused = 0;
+  #discarded = 0;
+  #closeAfter = false;
+  /** Octets behind the request under way were thrown away. */
+  #dropping = false;
+  #draining = false;
+  #peerEnded = false;
+  #processing = false;
+  #armed = false;
+  /** The end of a declined upgrade's request is to be told. */
+  #tellEnd: ServerExchange | undefined;
+  #state: 'open' | 'cut' | 'closed' = 'open';
+  #idleSince: number;
+  #idleTimer: Timer | undefined;
+  #headTimer: Timer | undefined;
+
+  /** Attaches itself to `transport`. Octets that were read before may be given to `receive` right after. */
+  constructor(loop: Http1Loop, transport: ByteTransport, options: Http1ServerOptions) {
+    this.#loop = loop;
+    this.#transport = transport;
+    this.#options = options;
+    this.#handler = options.handler;
+    this.#settings = { ...defaultHttp1Settings, ...options.settings };
+    this.#outbox = new Outbox(transport);
+    this.body = new BodyWriter(this.#outbox);
+    this.#gatherer = new HeadGatherer('request', this.#settings, options.budget);
+    this.#reader = new BodyReader(this.#settings, options.budget);
+    this.#idleSince = loop.now;
+    this.#watchIdle();
+    transport.attach(this);
+  }
+
+  get version(): HttpVersion {
+    return this.#minorVersion === 1 ? '1.1' : '1.0';
+  }
+
+  get openStreams(): number {
+    return this.#exchange === undefined || this.#exchange.gone ? 0 : 1;
+  }
+
+  drain(): void {
+    this.#draining = true;
+    if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held === undefined) this.#finish();
+  }
+
+  destroy(): void {
+    if (this.#state !== 'open') return;
+    this.#transport.destroy();
+    this.#lost(ErrorCode.CONNECT_ERROR, undefined);
+  }
+
+  // ByteSink
+
+  receive(slab: Slab, offset: number, length: number): void {
+    if (this.#dropping) return;
+    if (this.#held !== undefined) this.#hold(slab, offset, offset + length);
+    else this.#process(slab, offset, offset + length);
+  }
+
+  ended(): void {
+    this.#peerEnded = true;
+    const exchange = this.#exchange;
+    if (this.#input === 'raw' && exchange !== undefined) return this.#rawEnded(exchange);
+    if (exchange === undefined || exchange.gone) {
+      if (this.#held === undefined) this.#finish();
+      return;
+    }
+    // An end in the middle of a request, or of a client that had not announced it, is how HTTP/1.1 cancels.
+    if (exchange.requestEnded && !exchange.keepAlive) return;
+    this.#transport.destroy();
+    this.#lost(ErrorCode.CANCEL, 'the client closed the connection during a request');
+  }
+
+  onTransportWritable(): void {
+    if (this.#state !== 'open' || !this.#outbox.drain()) return;
+    const exchange = this.#exchange;
+    if (exchange?.starved === true && !exchange.gone && exchange.response === 'open') {
+      exchange.starved = false;
+      exchange.handler?.onWritable();
+    }
+    this.#processHeld();
+  }
+
+  closed(reason: string | undefined): void {
+    if (this.#state === 'open') this.#lost(ErrorCode.CONNECT_ERROR, reason);
+  }
+
+  // TurnTask
+
+  onTurnEnd(): void {
+    this.#armed = false;
+    if (this.#state === 'closed') return;
+    if (this.#state === 'cut') return this.#lost(ErrorCode.CONNECT_ERROR, undefined);
+    const exchange = this.#tellEnd;
+    this.#tellEnd = undefined;
+    if (exchange?.wasReset === false) exchange.handler?.onEnd();
+    this.#processHeld();
+  }
+
+  // Input
+
+  #process(slab: Slab, start: number, end: number): void {
+    let at = start;
+    this.#processing = true;
+    try {
+      while (at < end && this.#input !== 'none') {
+        if (this.#input === 'wait' || (this.#input === 'head' && this.#outbox.blocked)) {
+          this.#hold(slab, at, end);
+          return;
+        }
+        at = this.#step(slab, at, end);
+      }
+    } catch (error) {
+      // Where it stands in the stream of octets is not known any more.
+      this.destroy();
+      throw error;
+    } finally {
+      this.#processing = false;
+    }
+    if (slab === this.#held) this.#release();
+  }
+
+  #step(slab: Slab, at: number, end: number): number {
+    if (this.#input === 'head') return this.#readHead(slab.bytes, at, end);
+    if (this.#input === 'raw') {
+      this.#deliver(this.#exchange as ServerExchange, slab, { start: at, end });
+      return end;
+    }
+    return this.#readBody(slab, at, end);
+  }
+
+  #readHead(bytes: Buffer, at: number, end: number): number {
+    const gatherer = this.#gatherer;
+    const span = { scheme: this.#options.scheme, maxFields: this.#settings.maxFields };
+    const limit = gatherer.length === 0 ? completeHead(bytes, at, end) : -1;
+    if (limit !== -1 && limit - at <= this.#settings.maxHeadBytes) {
+      const refused = head.read(bytes, { start: at, limit }, span);
+      const next = head.end;
+      if (refused !== undefined) this.#refuse(refused);
+      else this.#begin();
+      return next;
+    }
+    const taken = gatherer.add(bytes, at, end);
+    if (taken === -1) {
+      this.#headTimer ??= this.#loop.after(this.#settings.headTimeoutMs, () => this.#headTimedOut());
+      return end;
+    }
+    const refused =
+      typeof taken === 'number'
+        ? head.read(gatherer.bytes, { start: 0, limit: gatherer.length }, span)
+        : taken;
+    gatherer.clear();
+    this.#headTimer?.cancel();
+    this.#headTimer = undefined;
+    if (refused !== undefined) this.#refuse(refused);
+    else this.#begin();
+    return typeof taken === 'number' ? at + taken : end;
+  }
+
+  /** The head that was read becomes a request. */
+  #begin(): void {
+    const { list, chunked, contentLength, upgrade } = head;
+    const exchange = new ServerExchange(this, this.#nextId, head, this.#settings.bodyWindow);
+    this.#nextId += 2;
+    this.#minorVersion = exchange.minorVersion;
+    this.#exchange = exchange;
+    const hasBody = chunked || contentLength > 0;
+    const endStream = !hasBody && upgrade === undefined;
+    exchange.requestEnded = endStream;
+    this.#input = hasBody ? 'body' : 'wait';
+    if (hasBody) this.#reader.begin(chunked, contentLength);
+    const handler = this.#handler.onRequest(exchange, list, endStream);
+    exchange.handler = handler;
+    if (exchange.wasReset) return;
+    if (this.#state === 'closed') {
+      // The connection was lost before there was a handler to tell.
+      handler?.onReset(ErrorCode.CONNECT_ERROR);
+    } else if (handler === undefined) {
+      exchange.reset(ErrorCode.NO_ERROR);
+    } else if (endStream) {
+      handler.onEnd();
+    }
+  }
+
+  #readBody(slab: Slab, at: number, end: number): number {
+    const reader = this.#reader;
+    const exchange = this.#exchange as ServerExchange;
+    const outcome = reader.next(slab.bytes, at, end);
+    if (outcome === 'more') return end;
+    if (outcome === 'fault') {
+      this.#badBody(exchange, reader.fault);
+      return end;
+    }
+    const next = reader.dataEnd;
+    if (outcome === 'data') {
+      exchange.awaitsContinue = false;
+      const span = { start: reader.dataStart, end: next };
+      if (this.#input === 'discard') this.#discard(span.end - span.start);
+      else this.#deliver(exchange, slab, span);
+      if (!reader.complete) return next;
+    }
+    if (this.#exchange === exchange && this.#input !== 'none') this.#endRequest(exchange);
+    return next;
+  }
+
+  #deliver(
+    exchange: ServerExchange,
+    slab: Slab,
+    span: { readonly start: number; readonly end: number },
+  ): void {
+    const length = span.end - span.start;
+    exchange.unconsumed += length;
+    if (exchange.unconsumed > exchange.window) this.#pause(PAUSED_BY_WINDOW);
+    exchange.handler?.onData(slab, span.start, length);
+  }
+
+  #endRequest(exchange: ServerExchange): void {
+    const { trailers } = this.#reader;
+    if (trailers.length > 0 && !exchange.wasReset) exchange.handler?.onHeaders?.(trailers, true);
+    // The owner may have ended everything in there.
+    if (this.#exchange !== exchange || this.#state !== 'open') return;
+    exchange.requestEnded = true;
+    this.#input = 'wait';
+    this.#unpause(PAUSED_BY_WINDOW);
+    if (exchange.response === 'ended') this.#done(exchange);
+    if (!exchange.wasReset) exchange.handler?.onEnd();
+  }
+
+  #discard(bytes: number): void {
+    this.#discarded += bytes;
+    if (this.#discarded > this.#settings.maxDiscardBytes) this.#finish();
+  }
+
+  #badBody(exchange: ServerExchange, why: HttpFault): void {
+    if (exchange.response !== 'none') {
+      this.#transport.destroy();
+      return this.#lost(ErrorCode.PROTOCOL_ERROR, why.reason);
+    }
+    exchange.gone = true;
+    this.#exchange = undefined;
+    this.#refuse(why);
+    exchange.handler?.onReset(ErrorCode.PROTOCOL_ERROR);
+  }
+
+  #rawEnded(exchange: ServerExchange): void {
+    if (exchange.requestEnded) return;
+    exchange.requestEnded = true;
+    if (exchange.response === 'ended') this.#done(exchange);
+    if (!exchange.wasReset) exchange.handler?.onEnd();
+  }
+
+  // Octets behind a request that is under way
+
+  #hold(slab: Slab, at: number, end: number): void {
+    if (slab === this.#held) {
+      this.#heldAt = at;
+      return;
+    }
+    const had = this.#heldEnd - this.#heldAt;
+    const length = had + end - at;
+    const { budget } = this.#options;
+    if (length > this.#settings.maxHeldBytes || budget.used + length > budget.limit) {
+      return this.#dropHeld();
+    }
+    const own = new Slab(HEAD_ROOM + length);
+    this.#held?.bytes.copy(own.bytes, HEAD_ROOM, this.#heldAt, this.#heldEnd);
+    slab.bytes.copy(own.bytes, HEAD_ROOM + had, at, end);
+    budget.used += own.bytes.length - (this.#held?.bytes.length ?? 0);
+    this.#held = own;
+    this.#heldAt = HEAD_ROOM;
+    this.#heldEnd = HEAD_ROOM + length;
+    this.#pause(PAUSED_BY_HELD);
+  }
+
+  /** RFC 9112 section 9.3.2: who pipelines must be ready to repeat what was not answered. */
+  #dropHeld(): void {
+    this.#release();
+    this.#dropping = true;
+    this.#closeAfter = true;
+    this.#pause(PAUSED_BY_HELD);
+    if (this.#exchange?.upgrade === undefined && this.#exchange !== undefined) return;
+    this.#transport.destroy();
+    this.#lost(ErrorCode.ENHANCE_YOUR_CALM, 'too many octets before they may be read');
+  }
+
+  #processHeld(): void {
+    const held = this.#held;
+    if (held === undefined || this.#processing || this.#state !== 'open') return;
+    if (this.#input === 'wait' || this.#input === 'none') return;
+    this.#process(held, this.#heldAt, this.#heldEnd);
+  }
+
+  /** All that was held is used. */
+  #release(): void {
+    if (this.#held !== undefined) this.#options.budget.used -= this.#held.bytes.length;
+    this.#held = undefined;
+    this.#heldAt = 0;
+    this.#heldEnd = 0;
+    this.#unpause(PAUSED_BY_HELD);
+  }
+
+  #pause(why: number): void {
+    if (this.#paused === 0) this.#transport.pause();
+    this.#paused |= why;
+  }
+
+  #unpause(why: number): void {
+    if ((this.#paused & why) === 0) return;
+    this.#paused &= ~why;
+    if (this.#paused === 0) this.#transport.resume();
+  }
+
+  // ServerPort
+
+  sendHead(writer: HeadWriter): void {
+    if (!this.#outbox.control(writer.slab, 0, writer.length)) this.cut();
+  }
+
+  willClose(exchange: ServerExchange): boolean {
+    const { left } = this.#reader;
+    const tooMuchLeft =
+      this.#input === 'body' && left !== Number.POSITIVE_INFINITY && left > this.#settings.maxDiscardBytes;
+    // A client that was never told to go on may or may not send the body: its next octets could be either.
+    if (this.#draining || this.#peerEnded || !exchange.keepAlive || exchange.awaitsContinue || tooMuchLeft)
+      this.#closeAfter = true;
+    return this.#closeAfter;
+  }
+
+  closeAfter(): void {
+    this.#closeAfter = true;
+  }
+
+  upgraded(): void {
+    this.#input = 'raw';
+    this.#closeAfter = true;
+    if (this.#held !== undefined) this.#arm();
+  }
+
+  upgradeDeclined(exchange: ServerExchange): void {
+    exchange.requestEnded = true;
+    this.#tellEnd = exchange;
+    this.#arm();
+  }
+
+  responseEnded(exchange: ServerExchange): void {
+    if (this.#input === 'raw') this.#outbox.finish('endWrite');
+    if (exchange.requestEnded) this.#done(exchange);
+  }
+
+  discardRest(): void {
+    const { left } = this.#reader;
+    if (this.#closeAfter || this.#input !== 'body') return this.#finish();
+    this.#input = 'discard';
+    this.#discarded = 0;
+    if (left !== Number.POSITIVE_INFINITY && left > this.#settings.maxDiscardBytes) this.#finish();
+    else this.#unpause(PAUSED_BY_WINDOW);
+  }
+
+  cut(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'cut';
+    this.#input = 'none';
+    this.#transport.destroy();
+    this.#arm();
+  }
+
+  consumed(exchange: ServerExchange): void {
+    if (exchange.unconsumed * 2 <= exchange.window) this.#unpause(PAUSED_BY_WINDOW);
+  }
+
+  // Ends
+
+  /** Request and response are over. */
+  #done(exchange: ServerExchange): void {
+    exchange.gone = true;
+    this.#exchange = undefined;
+    if (this.#closeAfter || this.#draining || (this.#peerEnded && this.#held === undefined))
+      return this.#finish();
+    this.#input = 'head';
+    this.#idleSince = this.#loop.now;
+    this.#watchIdle();
+    if (this.#held !== undefined && !this.#processing) this.#arm();
+  }
+
+  #refuse({ status, reason }: HttpFault): void {
+    this.#handler.onRefused?.(status, reason);
+    if (this.#state !== 'open') return;
+    refusal.response([[':status', String(status)]], true, { minorVersion: 1, head: false, close: true });
+    this.#outbox.control(refusal.slab, 0, refusal.length);
+    this.#finish();
+  }
+
+  /** Nothing more is read; the connection ends when what was written is sent. */
+  #finish(): void {
+    if (this.#input === 'none') return;
+    this.#input = 'none';
+    this.#idleSince = this.#loop.now;
+    this.#watchIdle();
+    this.#outbox.finish('end');
+  }
+
+  #lost(code: number, reason: string | undefined): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#input = 'none';
+    this.#paused = 0;
+    this.#idleTimer?.cancel();
+    this.#headTimer?.cancel();
+    this.#gatherer.clear();
+    this.#reader.close();
+    this.#release();
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    if (exchange?.gone === false) {
+      exchange.gone = true;
+      exchange.handler?.onReset(code);
+    }
+    this.#handler.onClosed(reason);
+  }
+
+  // Timers are not moved for every request: when one fires it looks since when the connection is idle.
+  #watchIdle(): void {
+    if (this.#idleTimer !== undefined) return;
+    const idleMs = this.#loop.now - this.#idleSince;
+    this.#idleTimer = this.#loop.after(this.#settings.idleTimeoutMs - idleMs, () => {
+      this.#idleTimer = undefined;
+      const since = this.#loop.now - this.#idleSince;
+      const over = since >= this.#settings.idleTimeoutMs;
+      if (this.#input === 'none') {
+        // The peer does not take the last answer.
+        if (over) this.destroy();
+        else this.#watchIdle();
+      } else if (this.#input === 'head') {
+        if (over && this.#gatherer.length === 0) this.#finish();
+        else if (!over) this.#watchIdle();
+      }
+    });
+  }
+
+  #headTimedOut(): void {
+    this.#headTimer = undefined;
+    if (this.#input === 'head') this.#refuse({ status: 408, reason: 'the head did not end in time' });
+  }
+
+  #arm(): void {
+    if (this.#armed) return;
+    this.#armed = true;
+    this.#loop.atTurnEnd(this);
+  }
+}
