@@ -1,0 +1,172 @@
+// One direction of an exchange: bytes of one stream go on to another as they come, nothing is kept while the other takes
+// them. What it does not take waits, bounded by the source's window and by the worker's budget; credit goes back to the
+// source only for what was passed on. Works without a destination until there is one.
+
+import type { HttpStream } from '../../mesh/http/stream.ts';
+import type { Header } from '../../mesh/h2/header.ts';
+import { Slab } from '../../mesh/io/slab.ts';
+import { type BufferBudget, ByteQueue, type ByteWriter } from '../../mesh/io/byte-queue.ts';
+
+/** Room that writeData overwrites in front of the payload. */
+export const headRoom = 9;
+const scratchBytes = 64 * 1024;
+const scratch = new Slab(headRoom + scratchBytes);
+
+/** The most that is kept of a body to send it again. */
+const maxKeptBytes = 64 * 1024;
+
+export class BodyPipe implements ByteWriter {
+  /** Payload octets that came in. */
+  bytes = 0;
+  /** The source ended its direction. */
+  ended = false;
+  /** The end was passed on; nothing more to do. */
+  finished = false;
+  #budget: BufferBudget;
+  #source: HttpStream | undefined;
+  #target: HttpStream | undefined;
+  #queue: ByteQueue | undefined;
+  #trailers: readonly Header[] | undefined;
+  /** Everything that came, while it may have to be sent again. */
+  #kept: Buffer[] | undefined;
+  #credited = 0;
+  /** Bytes at the head of the queue that were credited before. */
+  #uncredited = 0;
+
+  /** @param source gets its credit back; undefined for bytes that are made here. */
+  constructor(budget: BufferBudget, source: HttpStream | undefined) {
+    this.#budget = budget;
+    this.#source = source;
+  }
+
+  /** Bytes waiting for the destination. */
+  get waiting(): number {
+    return this.#queue === undefined ? 0 : this.#queue.size;
+  }
+
+  /** All of it can be sent to another destination. */
+  get replayable(): boolean {
+    return this.#kept !== undefined || this.#credited === 0;
+  }
+
+  /** From now on what comes is kept, as long as it is little; to be called before anything came. */
+  keep(): void {
+    this.#kept = [];
+  }
+
+  /** It will not be sent again. */
+  forgetKept(): void {
+    this.#kept = undefined;
+  }
+
+  /** Where to; what waits goes there at once. Undefined: bytes wait again. */
+  set target(target: HttpStream | undefined) {
+    this.#target = target;
+    if (target !== undefined) this.drain();
+  }
+
+  /** False when the budget is spent: the exchange is to be given up. */
+  data(slab: Slab, offset: number, length: number): boolean {
+    this.bytes += length;
+    if (this.#kept !== undefined) this.#keepBytes(slab, offset, length);
+    let taken = 0;
+    if (this.#target !== undefined && this.waiting === 0) {
+      taken = writeTo(this.#target, slab, offset, length);
+      if (taken > 0) this.#credit(taken);
+    }
+    if (taken === length) return true;
+    this.#queue ??= new ByteQueue(this.#budget);
+    return this.#queue.push(slab, offset + taken, length - taken);
+  }
+
+  /** For another destination: all that came waits again. Only while `replayable`; false when the budget is spent. */
+  restart(): boolean {
+    this.#target = undefined;
+    this.finished = false;
+    if (this.#kept === undefined || this.#credited === 0) return true;
+    this.#queue?.clear();
+    const queue = new ByteQueue(this.#budget);
+    this.#queue = queue;
+    for (const part of this.#kept) {
+      part.copy(scratch.bytes, headRoom);
+      if (!queue.push(scratch, headRoom, part.length)) return false;
+    }
+    this.#uncredited = this.#credited;
+    return true;
+  }
+
+  trailers(headers: readonly Header[]): void {
+    this.#trailers = headers;
+  }
+
+  end(): void {
+    this.ended = true;
+    this.#finish();
+  }
+
+  /** The destination may have room again. */
+  drain(): void {
+    const target = this.#target;
+    if (target === undefined) return;
+    const queue = this.#queue;
+    if (queue !== undefined && queue.size > 0) {
+      const written = queue.drainTo(this);
+      const known = Math.min(written, this.#uncredited);
+      this.#uncredited -= known;
+      if (written > known) this.#credit(written - known);
+    }
+    this.#finish();
+  }
+
+  /** For the queue. */
+  write(slab: Slab, offset: number, length: number): number {
+    return this.#target === undefined ? 0 : writeTo(this.#target, slab, offset, length);
+  }
+
+  /** Gives everything back. */
+  clear(): void {
+    this.#target = undefined;
+    this.#kept = undefined;
+    this.#queue?.clear();
+  }
+
+  #credit(bytes: number): void {
+    this.#credited += bytes;
+    this.#source?.consume(bytes);
+  }
+
+  #keepBytes(slab: Slab, offset: number, length: number): void {
+    if (this.bytes > maxKeptBytes) {
+      this.#kept = undefined;
+      return;
+    }
+    this.#kept?.push(Buffer.from(slab.bytes.subarray(offset, offset + length)));
+  }
+
+  #finish(): void {
+    const target = this.#target;
+    if (!this.ended || this.finished || target === undefined || this.waiting > 0) return;
+    this.finished = true;
+    if (this.#trailers === undefined) target.endData();
+    else target.trailers(this.#trailers);
+  }
+}
+
+/** Writes as much as the stream takes now; returns how much that was. */
+function writeTo(target: HttpStream, slab: Slab, offset: number, length: number): number {
+  let written = 0;
+  while (written < length) {
+    const allowance = target.sendAllowance();
+    if (allowance === 0) break;
+    let count = Math.min(allowance, length - written);
+    const at = offset + written;
+    if (at >= headRoom) target.writeData(slab, at, count, false);
+    else {
+      count = Math.min(count, scratchBytes);
+      slab.bytes.copy(scratch.bytes, headRoom, at, at + count);
+      target.writeData(scratch, headRoom, count, false);
+    }
+    written += count;
+  }
+  return written;
+}

@@ -1,0 +1,137 @@
+// A destination as the model says it is now, with what requests need of it looked up and compiled. Made anew when the
+// model changes and somebody asks, shared by all connections to the same destination from the same namespace.
+
+import type { IpAddress } from '../../mesh/model/ip-address.ts';
+import type { JwtRule } from '../../mesh/model/request-authentication.ts';
+import type { GatewayKey, PortRouting, RouteSet, RoutingKey } from '../../mesh/model/routing.ts';
+import type { Service, ServicePort } from '../../mesh/model/service.ts';
+import type { Workload } from '../../mesh/model/workload.ts';
+import type { Snapshot } from '../../mesh/state/snapshot.ts';
+import { PortRoutes, routesFor } from '../routing/consumer-routes.ts';
+import type { CompiledRoutes } from '../routing/router.ts';
+import { servesService } from './classify.ts';
+import type { ClientConnection } from './client-connection.ts';
+
+export interface DestinationView {
+  readonly generation: number;
+  /** False: it is gone, or no longer served here; connections to it are to end when their requests have. */
+  readonly served: boolean;
+  readonly service: Service | undefined;
+  readonly workload: Workload | undefined;
+  /** Undefined for a workload, and where the port no longer exists. */
+  readonly port: ServicePort | undefined;
+  readonly http: CompiledRoutes | undefined;
+  readonly routes: RouteSet | undefined;
+  readonly tokenRules: readonly JwtRule[];
+  /** Of the destination, for policies: a workload's own port, the service port's target port, 0 for a named one. */
+  readonly policyPort: number;
+  readonly destination: IpAddress;
+  readonly forwardClientCert: boolean;
+}
+
+/** More destinations than one worker has in use between two changes of the model. */
+const maxViews = 10_000;
+
+export class DestinationViews {
+  readonly #gateway: GatewayKey;
+  readonly #random: () => number;
+  readonly #compiled = new WeakMap<PortRouting, PortRoutes>();
+  #views = new Map<string, DestinationView>();
+  #generation = -1;
+
+  constructor(gateway: GatewayKey, random: () => number) {
+    this.#gateway = gateway;
+    this.#random = random;
+  }
+
+  viewFor(snapshot: Snapshot, client: ClientConnection): DestinationView {
+    if (snapshot.generation !== this.#generation || this.#views.size >= maxViews) {
+      this.#generation = snapshot.generation;
+      this.#views.clear();
+    }
+    const { service, target, servicePort, namespace, destination } = client;
+    const key = `${service?.key ?? ''}|${target?.uid ?? ''}|${servicePort}|${namespace}|${destination}`;
+    let view = this.#views.get(key);
+    if (view === undefined) {
+      view = service === undefined ? this.#ofWorkload(snapshot, client) : this.#ofService(snapshot, client, service);
+      this.#views.set(key, view);
+    }
+    return view;
+  }
+
+  #ofService(snapshot: Snapshot, client: ClientConnection, known: Service): DestinationView {
+    const service = snapshot.serviceByKey(known.key);
+    const port = service?.ports.find(({ servicePort }) => servicePort === client.servicePort);
+    const routing = snapshot.routings.get(`${this.#gateway}|${known.key}` as RoutingKey);
+    const portRouting = routing?.ports.find((candidate) => candidate.port === client.servicePort);
+    const namespace = client.peer === undefined ? undefined : client.namespace;
+    return {
+      generation: snapshot.generation,
+      served: service !== undefined && port !== undefined && (client.listener === 'plain' || servesService(snapshot, service, this.#gateway)),
+      service,
+      workload: undefined,
+      port,
+      http: portRouting === undefined ? undefined : this.#routesOf(portRouting).for(namespace),
+      routes: portRouting === undefined ? undefined : routesFor(portRouting, namespace),
+      tokenRules: tokenRulesFor(snapshot, this.#gateway, service ?? known),
+      policyPort: port?.targetPort ?? 0,
+      destination: client.destination,
+      forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
+    };
+  }
+
+  #ofWorkload(snapshot: Snapshot, client: ClientConnection): DestinationView {
+    const workload = client.target === undefined ? undefined : snapshot.workloadByUid(client.target.uid);
+    return {
+      generation: snapshot.generation,
+      served: workload?.addresses.includes(client.destination) === true,
+      service: undefined,
+      workload,
+      port: undefined,
+      http: undefined,
+      routes: undefined,
+      tokenRules: workload === undefined ? [] : tokenRulesForWorkload(snapshot, this.#gateway, workload),
+      policyPort: client.servicePort,
+      destination: client.destination,
+      forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
+    };
+  }
+
+  #routesOf(port: PortRouting): PortRoutes {
+    let routes = this.#compiled.get(port);
+    if (routes === undefined) {
+      routes = new PortRoutes(port, { random: this.#random });
+      this.#compiled.set(port, routes);
+    }
+    return routes;
+  }
+}
+
+function tokenRulesFor(snapshot: Snapshot, gateway: GatewayKey, service: Service): readonly JwtRule[] {
+  const rules: JwtRule[] = [];
+  for (const { targets, rules: own } of snapshot.requestAuthentications.values()) {
+    const concerns = targets.some(
+      (target) =>
+        (target.kind === 'gateway' && target.gateway === gateway) ||
+        (target.kind === 'service' && target.service === service.key) ||
+        (target.kind === 'namespace' && (target.namespace === '' || target.namespace === service.namespace)),
+    );
+    if (concerns) rules.push(...own);
+  }
+  return rules;
+}
+
+/** A token that is needed for a service must not be avoidable by the pod's own address. */
+function tokenRulesForWorkload(snapshot: Snapshot, gateway: GatewayKey, workload: Workload): readonly JwtRule[] {
+  const rules: JwtRule[] = [];
+  for (const { targets, rules: own } of snapshot.requestAuthentications.values()) {
+    const concerns = targets.some(
+      (target) =>
+        (target.kind === 'gateway' && target.gateway === gateway) ||
+        (target.kind === 'service' && workload.services.has(target.service)) ||
+        (target.kind === 'namespace' && (target.namespace === '' || target.namespace === workload.namespace)),
+    );
+    if (concerns) rules.push(...own);
+  }
+  return rules;
+}

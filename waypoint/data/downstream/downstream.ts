@@ -1,0 +1,167 @@
+// Connections of clients, whatever listener they came by: what they speak is found out, then they are served as HTTP or
+// passed through as bytes. Keeps all of them, for policy changes, draining and the end.
+
+import type { ByteSink, ByteTransport } from '../../../mesh/http/byte-transport.ts';
+import type { BufferBudget } from '../../../mesh/io/byte-queue.ts';
+import type { DetectedProtocol } from './detecting-sink.ts';
+import { DetectingSink } from './detecting-sink.ts';
+import type { ClientConnection } from '../client-connection.ts';
+import type { DestinationView, DestinationViews } from '../destination-view.ts';
+import type { Exchange } from '../exchange.ts';
+import type { HttpEndpoints } from '../http-endpoints.ts';
+import type { RequestWorld } from '../request-world.ts';
+import type { EndpointDialer } from '../upstream/endpoint-dialer.ts';
+import { L4Choices } from '../tcp/l4-choices.ts';
+import { TcpConnection } from '../tcp/tcp-connection.ts';
+import { ServedConnection } from './served-connection.ts';
+
+export interface DownstreamOptions {
+  readonly world: RequestWorld;
+  readonly views: DestinationViews;
+  readonly dialer: EndpointDialer;
+  readonly http: HttpEndpoints;
+  readonly budget: BufferBudget;
+  readonly idleTimeoutMs: number;
+  readonly halfClosedTimeoutMs: number;
+  /** For the first bytes of a connection that is surely HTTP. */
+  readonly headTimeoutMs: number;
+  /** A connection or a request has ended. */
+  readonly onEnded: () => void;
+}
+
+/** A client that says nothing for this long waits for the server to speak, ms. */
+const serverFirstMs = 200;
+
+export class Downstream {
+  readonly exchanges = new Set<Exchange>();
+  #options: DownstreamOptions;
+  #detecting = new Map<ByteTransport, () => void>();
+  #http = new Set<ServedConnection>();
+  #tcp = new Set<TcpConnection>();
+  #choices: L4Choices;
+  #draining = false;
+
+  constructor(options: DownstreamOptions) {
+    this.#options = options;
+    this.#choices = new L4Choices(options.world.random);
+  }
+
+  get connections(): number {
+    return this.#detecting.size + this.#http.size + this.#tcp.size;
+  }
+
+  /** @param released told when the connection has ended */
+  take(client: ClientConnection, transport: ByteTransport, released: () => void): void {
+    const { world, views } = this.#options;
+    const view = views.viewFor(world.snapshot, client);
+    const appProtocol = view.port?.appProtocol ?? 'unknown';
+    if (appProtocol === 'tcp' || appProtocol === 'tls') {
+      this.#passThrough(client, { view, transport, released });
+      return;
+    }
+    this.#detect(client, { view, transport, released }, appProtocol === 'unknown' ? 'any' : 'http');
+  }
+
+  /** Asks the policies again about everything that was allowed and is still under way. */
+  recheck(): void {
+    for (const exchange of [...this.exchanges]) exchange.recheck();
+    for (const connection of [...this.#tcp]) connection.recheck();
+  }
+
+  /** Looks for requests that do not move; to be called every half of the idle timeout. */
+  checkIdle(): void {
+    for (const exchange of [...this.exchanges]) exchange.checkIdle();
+  }
+
+  /** No further requests; connections end when those under way have. */
+  drain(): void {
+    this.#draining = true;
+    for (const connection of [...this.#http]) connection.drain();
+  }
+
+  destroy(reason: string): void {
+    for (const exchange of [...this.exchanges]) exchange.cut(503, 'LR', reason);
+    for (const connection of [...this.#http]) connection.destroy();
+    for (const connection of [...this.#tcp]) connection.cut('LR', reason);
+    for (const [transport, released] of [...this.#detecting]) {
+      this.#detecting.delete(transport);
+      transport.destroy();
+      released();
+    }
+  }
+
+  #detect(client: ClientConnection, accepted: Accepted, expect: 'http' | 'any'): void {
+    const { world, headTimeoutMs } = this.#options;
+    const { transport, released } = accepted;
+    this.#detecting.set(transport, released);
+    const sink = new DetectingSink(world.reactor, transport, {
+      expect,
+      silenceMs: expect === 'http' ? headTimeoutMs : serverFirstMs,
+      onDetected: (protocol) => {
+        this.#detecting.delete(transport);
+        return this.#serve(protocol, client, accepted);
+      },
+      onGone: () => {
+        if (!this.#detecting.delete(transport)) return;
+        released();
+        this.#options.onEnded();
+      },
+    });
+    void sink;
+  }
+
+  #serve(protocol: DetectedProtocol, client: ClientConnection, accepted: Accepted): ByteSink {
+    if (protocol === 'tcp') return this.#passThrough(client, accepted);
+    const { world, views, http, onEnded } = this.#options;
+    const connection = new ServedConnection({
+      world,
+      views,
+      client,
+      exchanges: {
+        add: (exchange) => this.exchanges.add(exchange),
+        delete: (exchange) => {
+          this.exchanges.delete(exchange);
+        },
+      },
+      onClosed: () => {
+        this.#http.delete(connection);
+        accepted.released();
+        onEnded();
+      },
+    });
+    this.#http.add(connection);
+    const { connection: made, sink } = http.server(protocol, accepted.transport, connection);
+    connection.http = made;
+    if (this.#draining) connection.drain();
+    return sink;
+  }
+
+  #passThrough(client: ClientConnection, { view, transport, released }: Accepted): ByteSink {
+    const { world, dialer, idleTimeoutMs, halfClosedTimeoutMs, onEnded } = this.#options;
+    const connection = new TcpConnection({
+      world,
+      dialer,
+      choices: this.#choices,
+      client,
+      view,
+      transport,
+      idleTimeoutMs,
+      halfClosedTimeoutMs,
+      onEnd: () => {
+        this.#tcp.delete(connection);
+        released();
+        onEnded();
+      },
+    });
+    this.#tcp.add(connection);
+    transport.attach(connection);
+    connection.start();
+    return connection;
+  }
+}
+
+interface Accepted {
+  readonly view: DestinationView;
+  readonly transport: ByteTransport;
+  readonly released: () => void;
+}

@@ -1,0 +1,384 @@
+// Gets one request answered by an endpoint of its backend: picks one, sends, and tries again as far as policy, budget and
+// time allow. Owns the tries; who asked (an exchange, a mirror) gets one answer: a response, or why there is none.
+
+import type { PickHandle } from '../../mesh/balance/balancer.ts';
+import { ErrorCode } from '../../mesh/h2/error.ts';
+import type { Header } from '../../mesh/h2/header.ts';
+import type { HttpStream } from '../../mesh/http/stream.ts';
+import type { Slab } from '../../mesh/io/slab.ts';
+import type { Service } from '../../mesh/model/service.ts';
+import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
+import type { WorkloadUid } from '../../mesh/model/workload.ts';
+import type { Timer } from '../../mesh/runtime/clock.ts';
+import { backoffMs } from '../resilience/backoff.ts';
+import { type Timeouts, tryTimeoutMs } from '../resilience/deadlines.ts';
+import { hedgeDelayMs } from '../resilience/hedging.ts';
+import type { ServiceRequests } from '../resilience/request-limits.ts';
+import { type RetrySettings, shouldRetry, type TryFailure } from '../resilience/retry-policy.ts';
+import { Attempt, type AttemptFailure, type AttemptOwner, type AttemptRequest } from './attempt.ts';
+import type { BodyPipe } from './body-pipe.ts';
+import { grpcStatusIn } from './grpc.ts';
+import type { LocalReply } from './local-reply.ts';
+import type { ResponseFlag } from './request-record.ts';
+import type { UpstreamProtocol } from './upstream/endpoint-address.ts';
+import type { Upstream, UpstreamEndpoint } from './upstream/upstream.ts';
+
+/** Where a request goes: a port of a service, or one endpoint that was asked for by its own address. */
+export type ForwardTarget =
+  | {
+      readonly kind: 'service';
+      readonly service: Service;
+      readonly port: number;
+      readonly family: 4 | 6;
+      readonly hash: number | undefined;
+      readonly preferred: WorkloadUid | undefined;
+    }
+  | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint };
+
+export interface ForwardRequest extends AttemptRequest {
+  readonly method: string;
+  readonly protocol: UpstreamProtocol;
+  readonly target: ForwardTarget;
+  readonly settings: HttpTrafficPolicy | undefined;
+  readonly retry: RetrySettings;
+  readonly timeouts: Timeouts;
+  /** When its head came, reactor ms. */
+  readonly startedMs: number;
+}
+
+export interface ForwardOwner {
+  /** Where the next try goes; the reason to refuse it. Before anything is sent there. */
+  onTry(endpoint: UpstreamEndpoint): LocalReply | undefined;
+  onInformational(headers: readonly Header[]): void;
+  /** The final head; body and end follow by the same stream. */
+  onResponse(status: number, headers: readonly Header[], response: { endStream: boolean; stream: HttpStream }): void;
+  onResponseData(slab: Slab, offset: number, length: number): void;
+  onResponseTrailers(headers: readonly Header[]): void;
+  onResponseEnd(): void;
+  /** Instead of onResponse. */
+  onNoResponse(reply: LocalReply): void;
+  /** After onResponse: it does not go on. */
+  onBroken(flag: ResponseFlag, details: string): void;
+}
+
+const nobody: ReadonlySet<WorkloadUid> = new Set();
+
+export class Forwarding implements AttemptOwner {
+  #upstream: Upstream;
+  #request: ForwardRequest;
+  #owner: ForwardOwner;
+  #body: BodyPipe | undefined;
+  #counters: ServiceRequests | undefined;
+  #attempt: Attempt | undefined;
+  /** Beside `#attempt`; only requests that are hedged have any. */
+  #hedges: Attempt[] | undefined;
+  #excluded: Set<WorkloadUid> | undefined;
+  #retries = 0;
+  #tries = 0;
+  #waiting = false;
+  #deadline: Timer | undefined;
+  #delay: Timer | undefined;
+  #done = false;
+
+  /** @param body undefined if the request has none. */
+  constructor(upstream: Upstream, request: ForwardRequest, owner: ForwardOwner, body: BodyPipe | undefined) {
+    this.#upstream = upstream;
+    this.#request = request;
+    this.#owner = owner;
+    this.#body = body;
+  }
+
+  start(): void {
+    const { target, settings, timeouts, startedMs } = this.#request;
+    const { reactor, limits, deadlines } = this.#upstream;
+    if (target.kind === 'service') {
+      const counters = limits.of(target.service.key);
+      if (!counters.tryStart(settings))
+        return this.#fail({ status: 503, flag: 'UO', details: `as many requests to service ${target.service.key} are under way as its policy allows` });
+      this.#counters = counters;
+      counters.retryBudget.requested(reactor.now);
+    }
+    if (timeouts.requestMs !== undefined) {
+      const left = timeouts.requestMs - (reactor.now - startedMs);
+      if (left <= 0) return this.#timedOut();
+      this.#deadline = deadlines.after(left, () => this.#timedOut());
+    }
+    this.#try();
+  }
+
+  /** The client wants no answer any more, or cannot be given one. Idempotent. */
+  cancel(code: number = ErrorCode.CANCEL): void {
+    if (this.#done) return;
+    this.#dropTries(undefined, code);
+    this.#finish();
+  }
+
+  /** The response is over and was passed on; what is left of the request is not wanted. */
+  complete(): void {
+    if (this.#done) return;
+    if (this.#body === undefined || this.#body.finished) this.#attempt?.finish();
+    else this.#attempt?.abandon(ErrorCode.NO_ERROR);
+    this.#finish();
+  }
+
+  /** No timeout from here on: the two sides talk as long as they like (an upgrade). */
+  switchOffTimeouts(): void {
+    this.#deadline?.cancel();
+    this.#attempt?.timer?.cancel();
+  }
+
+  onSent(attempt: Attempt, stream: HttpStream): void {
+    this.#stopWaiting();
+    const { upstream, request } = { upstream: this.#upstream, request: this.#request };
+    const { reactor, balancer, deadlines } = upstream;
+    if (attempt.handle !== undefined) balancer.connected(attempt.handle, reactor.now - attempt.startedMs);
+    const perTryMs =
+      request.timeouts.perTryMs === undefined ? undefined : tryTimeoutMs(request.timeouts, reactor.now - request.startedMs);
+    if (perTryMs !== undefined) attempt.timer = deadlines.after(perTryMs, () => this.#tryTimedOut(attempt));
+    this.#armHedge();
+    if (this.#body !== undefined) this.#body.target = stream;
+  }
+
+  onInformational(attempt: Attempt, headers: readonly Header[]): void {
+    if (attempt === this.#attempt && this.#hedges === undefined) this.#owner.onInformational(headers);
+  }
+
+  onResponse(attempt: Attempt, status: number, headers: readonly Header[], endStream: boolean): void {
+    const { handle } = attempt;
+    if (handle !== undefined)
+      this.#upstream.balancer.responded(handle, { status, latencyMs: this.#upstream.reactor.now - attempt.startedMs });
+    if (this.#isRetried(status, headers, endStream)) {
+      attempt.abandon();
+      return this.#ended(attempt, { failure: { kind: 'response', status }, flag: 'URX', details: `status ${status}`, stale: false, blames: 'none' });
+    }
+    this.#dropTries(attempt, ErrorCode.CANCEL);
+    this.#attempt = attempt;
+    this.#body?.forgetKept();
+    this.#owner.onResponse(status, headers, { endStream, stream: attempt.stream as HttpStream });
+  }
+
+  onResponseData(slab: Slab, offset: number, length: number): void {
+    this.#owner.onResponseData(slab, offset, length);
+  }
+
+  onResponseTrailers(headers: readonly Header[]): void {
+    this.#owner.onResponseTrailers(headers);
+  }
+
+  onResponseEnd(): void {
+    this.#owner.onResponseEnd();
+  }
+
+  onRoom(): void {
+    this.#body?.drain();
+  }
+
+  onBroken(flag: ResponseFlag, details: string): void {
+    const handle = this.#attempt?.handle;
+    if (handle !== undefined) this.#upstream.balancer.failed(handle, 'tunnel');
+    this.#finish();
+    this.#owner.onBroken(flag, details);
+  }
+
+  onFailed(attempt: Attempt, failure: AttemptFailure): void {
+    this.#stopWaiting();
+    const { handle } = attempt;
+    const { balancer, reactor } = this.#upstream;
+    if (handle !== undefined) {
+      if (failure.blames === 'reset')
+        balancer.responded(handle, { status: 0, latencyMs: reactor.now - attempt.startedMs });
+      else if (failure.blames !== 'none') balancer.failed(handle, failure.blames);
+    }
+    this.#ended(attempt, failure);
+  }
+
+  #try(): void {
+    const { target } = this.#request;
+    if (target.kind === 'endpoint') return this.#launch(target.endpoint, undefined);
+    const { reactor, balancer } = this.#upstream;
+    let picked = this.#upstream.pick(target, this.#request.settings, this.#excluded ?? nobody);
+    // Every endpoint was tried: better once more the same than nobody.
+    if (picked.kind === 'none' && picked.reason === 'all-excluded' && this.#excluded !== undefined) {
+      this.#excluded = undefined;
+      picked = this.#upstream.pick(target, this.#request.settings, nobody);
+    }
+    if (picked.kind === 'none') {
+      const flag = picked.reason === 'connection-limit' ? 'UO' : 'UH';
+      return this.#fail({ status: 503, flag, details: picked.message });
+    }
+    const { handle } = picked;
+    balancer.begin(handle);
+    const { workload, address, port } = picked.endpoint;
+    if (address !== undefined) return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
+    this.#delay = this.#upstream.lookUp(workload, target, (found) => {
+      this.#delay = undefined;
+      if (found !== undefined) return this.#launch(this.#upstream.endpointOf({ workload, address: found, port }, target.service), handle);
+      balancer.failed(handle, 'connect');
+      this.#fail({ status: 503, flag: 'UF', details: `the endpoint ${workload.name} has no address` });
+    });
+    void reactor;
+  }
+
+  #launch(endpoint: UpstreamEndpoint, handle: PickHandle | undefined): void {
+    const { reactor, pools, balancer } = this.#upstream;
+    const refusal = this.#owner.onTry(endpoint);
+    if (refusal !== undefined) {
+      if (handle !== undefined) balancer.closed(handle);
+      return this.#fail(refusal);
+    }
+    this.#tries++;
+    const pool = pools.poolFor(endpoint.place, this.#request.protocol);
+    const attempt = new Attempt(this, this.#request, { pool, handle, startedMs: reactor.now });
+    if (this.#attempt === undefined) this.#attempt = attempt;
+    else (this.#hedges ??= []).push(attempt);
+    const connection = pool.take();
+    if (connection !== undefined) return attempt.onConnection(connection);
+    if (this.#counters !== undefined && !this.#waiting) {
+      if (!this.#counters.tryWait(this.#request.settings)) {
+        attempt.finish();
+        this.#attempt = undefined;
+        if (handle !== undefined) balancer.closed(handle);
+        return this.#fail({ status: 503, flag: 'UO', details: 'as many requests wait for a connection as the policy allows' });
+      }
+      this.#waiting = true;
+    }
+    pool.wait(attempt);
+  }
+
+  #isRetried(status: number, headers: readonly Header[], endStream: boolean): boolean {
+    const { retry } = this.#request;
+    if (retry.codes.length === 0) return false;
+    const grpcStatus = endStream ? grpcStatusIn(headers) : undefined;
+    return this.#mayRetry({ kind: 'response', status, grpcStatus });
+  }
+
+  /** By the policy; the budget is asked last, as asking takes from it. */
+  #mayRetry(failure: TryFailure): boolean {
+    const { retry, method, settings } = this.#request;
+    if (this.#hedges !== undefined && this.#hedges.length > 0) return true;
+    const replayable = this.#body === undefined || this.#body.replayable;
+    if (!shouldRetry(retry, failure, { method, replayable, retries: this.#retries })) return false;
+    const budget = this.#counters?.retryBudget;
+    return budget === undefined || budget.tryRetry(this.#upstream.reactor.now, settings?.retryBudget);
+  }
+
+  /** A try is over without a response that counts. */
+  #ended(attempt: Attempt, failed: AttemptFailure): void {
+    const { balancer } = this.#upstream;
+    if (attempt.handle !== undefined) {
+      balancer.closed(attempt.handle);
+      if (!failed.stale) (this.#excluded ??= new Set()).add(attempt.handle.uid);
+    }
+    if (attempt === this.#attempt) this.#attempt = this.#hedges?.pop();
+    else this.#hedges = this.#hedges?.filter((other) => other !== attempt);
+    // Others are still under way: they may do better.
+    if (this.#attempt !== undefined) return;
+    const retry = failed.failure.kind === 'response' || this.#mayRetry(failed.failure);
+    if (retry && (this.#body === undefined || this.#body.restart())) return this.#retryAfter(failed);
+    const exhausted = this.#retries > 0;
+    this.#fail({
+      status: failed.failure.kind === 'timeout' ? 504 : failed.flag === 'UPE' ? 502 : 503,
+      flag: exhausted && failed.flag !== 'UT' && failed.flag !== 'UF' ? 'URX' : failed.flag,
+      details: exhausted ? `${failed.details}, after ${this.#tries} tries` : failed.details,
+    });
+  }
+
+  /** At once where the endpoint was never reached and another one can be; with a pause where it may be overloaded. */
+  #retryAfter({ failure, stale }: AttemptFailure): void {
+    this.#retries++;
+    const elsewhere = failure.kind === 'connect' || failure.kind === 'refused';
+    if (stale || (elsewhere && this.#retries === 1)) return this.#try();
+    const { reactor, random } = this.#upstream;
+    this.#delay = reactor.after(backoffMs(this.#request.retry.backoff, this.#retries, random), () => {
+      this.#delay = undefined;
+      this.#try();
+    });
+  }
+
+  #armHedge(): void {
+    const { settings, method, endStream } = this.#request;
+    if (settings?.hedging === undefined) return;
+    const delayMs = hedgeDelayMs(settings, { method, replayable: endStream, tries: this.#tries });
+    if (delayMs === undefined) return;
+    this.#delay?.cancel();
+    this.#delay = this.#upstream.reactor.after(delayMs, () => {
+      this.#delay = undefined;
+      const attempt = this.#attempt;
+      if (this.#done || attempt === undefined || attempt.answered) return;
+      const budget = this.#counters?.retryBudget;
+      if (budget !== undefined && !budget.tryRetry(this.#upstream.reactor.now, settings.retryBudget)) return;
+      if (attempt.handle !== undefined) (this.#excluded ??= new Set()).add(attempt.handle.uid);
+      this.#try();
+    });
+  }
+
+  #tryTimedOut(attempt: Attempt): void {
+    if (this.#done) return;
+    const { balancer, reactor } = this.#upstream;
+    attempt.abandon();
+    const details = 'the time of the try is over';
+    if (attempt.answered) {
+      this.#finish();
+      return this.#owner.onBroken('UT', details);
+    }
+    if (attempt.handle !== undefined)
+      balancer.responded(attempt.handle, { status: 504, latencyMs: reactor.now - attempt.startedMs });
+    this.#ended(attempt, { failure: { kind: 'timeout' }, flag: 'UT', details, stale: false, blames: 'none' });
+  }
+
+  #timedOut(): void {
+    if (this.#done) return;
+    const details = `no response in ${this.#request.timeouts.requestMs} ms`;
+    const attempt = this.#attempt;
+    if (attempt?.answered === true) {
+      attempt.abandon();
+      this.#finish();
+      return this.#owner.onBroken('UT', 'the response was not complete in time');
+    }
+    if (attempt?.handle !== undefined && attempt.stream !== undefined)
+      this.#upstream.balancer.responded(attempt.handle, { status: 504, latencyMs: this.#upstream.reactor.now - attempt.startedMs });
+    this.#dropTries(undefined, ErrorCode.CANCEL);
+    this.#fail({ status: 504, flag: 'UT', details });
+  }
+
+  #fail(reply: LocalReply): void {
+    if (this.#done) return;
+    this.#dropTries(undefined, ErrorCode.CANCEL);
+    this.#finish();
+    this.#owner.onNoResponse(reply);
+  }
+
+  /** All tries but one are given up. */
+  #dropTries(kept: Attempt | undefined, code: number): void {
+    const { balancer } = this.#upstream;
+    if (this.#hedges !== undefined) {
+      for (const attempt of this.#hedges) {
+        if (attempt === kept) continue;
+        attempt.abandon(code);
+        if (attempt.handle !== undefined) balancer.closed(attempt.handle);
+      }
+      this.#hedges = undefined;
+    }
+    const attempt = this.#attempt;
+    if (attempt === undefined || attempt === kept) return;
+    attempt.abandon(code);
+    if (attempt.handle !== undefined) balancer.closed(attempt.handle);
+    this.#attempt = undefined;
+  }
+
+  #stopWaiting(): void {
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#counters?.stopWaiting();
+  }
+
+  #finish(): void {
+    this.#done = true;
+    this.#deadline?.cancel();
+    this.#delay?.cancel();
+    this.#stopWaiting();
+    this.#counters?.end();
+    const handle = this.#attempt?.handle;
+    if (handle !== undefined) this.#upstream.balancer.closed(handle);
+  }
+}

@@ -1,0 +1,87 @@
+// A copy of a request that is sent aside: a mirror. Its answer is thrown away and its failure is nobody's; it never slows
+// the request it copies, so where it does not keep up it is given up.
+
+import type { Header } from '../../mesh/h2/header.ts';
+import type { HttpStream } from '../../mesh/http/stream.ts';
+import type { Slab } from '../../mesh/io/slab.ts';
+import { BodyPipe } from './body-pipe.ts';
+import { type ForwardOwner, Forwarding, type ForwardRequest } from './forwarding.ts';
+import type { RequestWorld } from './request-world.ts';
+
+/** What may wait for a mirror that is slower than the request, bytes. */
+const maxWaitingBytes = 64 * 1024;
+
+export class SideRequest implements ForwardOwner {
+  #body: BodyPipe | undefined;
+  #forwarding: Forwarding;
+  #stream: HttpStream | undefined;
+  #over = false;
+
+  constructor(world: RequestWorld, request: ForwardRequest) {
+    this.#body = request.endStream ? undefined : new BodyPipe(world.budget, undefined);
+    this.#forwarding = new Forwarding(world.upstream, request, this, this.#body);
+    this.#forwarding.start();
+  }
+
+  /** Of the body of the request that is copied. */
+  data(slab: Slab, offset: number, length: number): void {
+    const body = this.#body;
+    if (this.#over || body === undefined) return;
+    if (body.waiting + length > maxWaitingBytes || !body.data(slab, offset, length)) this.#giveUp();
+  }
+
+  end(): void {
+    if (!this.#over) this.#body?.end();
+  }
+
+  /** The request that is copied ended: a body that is not whole by now never will be. */
+  sourceGone(): void {
+    if (this.#body !== undefined && !this.#body.ended) this.#giveUp();
+  }
+
+  onTry(): undefined {
+    return undefined;
+  }
+
+  onInformational(): void {}
+
+  onResponse(
+    _status: number,
+    _headers: readonly Header[],
+    { endStream, stream }: { endStream: boolean; stream: HttpStream },
+  ): void {
+    this.#stream = stream;
+    if (endStream) this.onResponseEnd();
+  }
+
+  onResponseData(_slab: Slab, _offset: number, length: number): void {
+    this.#stream?.consume(length);
+  }
+
+  onResponseTrailers(): void {}
+
+  onResponseEnd(): void {
+    if (this.#over) return;
+    this.#forwarding.complete();
+    this.#finish();
+  }
+
+  onNoResponse(): void {
+    this.#finish();
+  }
+
+  onBroken(): void {
+    this.#finish();
+  }
+
+  #giveUp(): void {
+    if (this.#over) return;
+    this.#forwarding.cancel();
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.#over = true;
+    this.#body?.clear();
+  }
+}
