@@ -1,34 +1,41 @@
-// Which endpoint a connection goes to. Pure: no I/O, time and randomness are given; one balancer a data worker.
-// Owns what is remembered of endpoints (load, health) by workload uid and of services (open connections); both go when
-// their object goes. Invariant: an endpoint that is excluded, unhealthy, of capacity 0 or not a candidate by locality
+// Which endpoint a connection or a request goes to. Pure: no I/O, time and randomness are given; one balancer a data
+// worker. Owns the order of the decisions and the feedback of what became of them; algorithms, memory and health have
+// files of their own. Invariant: an endpoint that is excluded, unhealthy, of capacity 0 or not a candidate by locality
 // is never picked; an ejected one only if every other candidate is excluded or ejected too.
 
 import type { ModelDelta } from '../model/model.ts';
-import type { Service, ServiceKey } from '../model/service.ts';
+import type { Service } from '../model/service.ts';
 import {
   defaultOutlierDetection,
   type HttpTrafficPolicy,
-  type TrafficPolicy,
+  type OutlierDetection,
 } from '../model/traffic-policy.ts';
-import type { Workload, WorkloadUid } from '../model/workload.ts';
+import type { WorkloadUid } from '../model/workload.ts';
 import type { Snapshot } from '../state/snapshot.ts';
-import { EndpointHealth, ejectionAllowed } from './endpoint-health.ts';
+import { Admission } from './admission.ts';
+import { chooseEndpoint } from './endpoint-choice.ts';
+import { ejectionAllowed } from './endpoint-health.ts';
+import type { Candidate, EndpointQuery, EndpointState, EndpointTarget } from './endpoint-list.ts';
 import {
-  buildTiers,
-  type Candidate,
-  type EndpointQuery,
-  type EndpointState,
-  type EndpointTarget,
-  type Tier,
-} from './endpoint-list.ts';
-import { EndpointLoad } from './endpoint-load.ts';
-import { dependsOnPlace, samePlace } from './locality.ts';
+  comparisonIntervalMs,
+  findOutliers,
+  type HttpOutlierDetection,
+  isServerFailure,
+} from './http-outliers.ts';
+import { keptShare } from './locality.ts';
+import { type CandidateList, candidateOf, ServiceMemory, type ServiceState } from './service-memory.ts';
+import type { Tier } from './tier.ts';
 
 export type { EndpointTarget } from './endpoint-list.ts';
 
 export interface PickRequest extends EndpointQuery {
-  /** Endpoints this connection already tried. */
+  /** Endpoints this connection or request already tried. */
   readonly excluded: ReadonlySet<WorkloadUid>;
+  /**
+   * `request`: one of many on shared connections, so the service's limit of connections is not its business. Default
+   * `request` with `http`, else `connection`.
+   */
+  readonly unit?: 'connection' | 'request';
   /** Of a request: the settings that are in force for the service it goes to. */
   readonly http?: HttpTrafficPolicy;
   /** What ring hash and Maglev look up: 32 bits, `hashText` of the request's key; without it they draw. */
@@ -62,40 +69,15 @@ export interface PickHandle {
   readonly uid: WorkloadUid;
 }
 
-interface ServiceState {
-  /** Connections from begin to close. */
-  open: number;
-  service: Service;
-  endpoints: readonly Workload[];
-  lists: CandidateList[];
-  /** Removed from the mesh; remembered until its last connection closed. */
-  gone: boolean;
-}
-
-interface CandidateList {
-  readonly query: EndpointQuery;
-  readonly tiers: readonly Tier[];
-  /** Distinct endpoints in all tiers. */
-  readonly states: readonly EndpointState[];
-  /** Next index in plain round robin. */
-  cursor: number;
-}
-
-/** More (port, family, source place) combinations of one service than a node has in use. */
-const maxListsPerService = 64;
-/** Random draws before the exact scan; with half of the endpoints ejected 8 fail once in 256 picks. */
-const maxDraws = 8;
-/** Costs this close are equal: then the number of open connections decides. */
-const costTolerance = 1.25;
-/** Up to this many endpoints least-connections looks at all of them, above at two. */
-const fullScanEndpoints = 64;
+/** How long the healthy share of the near endpoints is taken as known. */
+const availabilityMs = 100;
 
 export class Balancer {
   readonly #random: () => number;
   readonly #now: () => number;
   readonly #shards: number;
-  readonly #endpoints = new Map<WorkloadUid, EndpointState>();
-  readonly #services = new Map<ServiceKey, ServiceState>();
+  readonly #memory: ServiceMemory;
+  readonly #admission = new Admission();
 
   /**
    * @param options.random uniform in [0, 1)
@@ -110,46 +92,48 @@ export class Balancer {
     this.#random = options.random;
     this.#now = options.now;
     this.#shards = options.shards ?? 1;
+    this.#memory = new ServiceMemory(options.now);
   }
 
   /** Endpoints and services remembered. */
   get size(): number {
-    return this.#endpoints.size + this.#services.size;
+    return this.#memory.size;
   }
 
   pick(snapshot: Snapshot, request: PickRequest): PickResult {
-    const { service } = request;
-    const state = this.#serviceState(snapshot, service);
-    const limit = service.trafficPolicy?.maxConnections;
-    if (limit !== undefined && state.open >= Math.max(1, Math.floor(limit / this.#shards))) {
-      return none(
-        'connection-limit',
-        `Service "${service.hostname}" has ${state.open} open connections from this node, as many as traffic policy "${service.trafficPolicy?.key}" allows`,
-      );
-    }
-    const list = this.#listFor(state, request);
+    const { service, http } = request;
+    const state = this.#memory.stateOf(snapshot, service);
+    const forRequest = (request.unit ?? (http === undefined ? 'connection' : 'request')) === 'request';
+    if (!forRequest && this.#isFull(state)) return connectionLimit(state);
+    const list = this.#memory.listFor(state, request);
     if (list.tiers.length === 0) return noCandidates(request, state);
-    const now = this.#now();
+    const admission = this.#admission;
+    admission.now = this.#now();
+    admission.excluded = request.excluded;
+    admission.forRequest = forRequest;
+    admission.slowStartMs = http?.slowStartMs ?? 0;
+    admission.admitsEjected = false;
     const candidate =
-      this.#pickFromTiers(list, request, eligible(now, request.excluded)) ??
-      this.#pickFromTiers(list, request, (other) => !request.excluded.has(other.state.uid));
-    if (candidate === undefined) {
-      return none(
-        'all-excluded',
-        `All ${list.states.length} endpoints of service "${service.hostname}" port ${request.servicePort} were tried`,
-      );
-    }
-    return { kind: 'endpoint', endpoint: candidate, handle: new Handle(candidate.state, list, state) };
+      this.#ofSession(list, request.preferred) ??
+      this.#pickFromTiers(list, request) ??
+      this.#lastResort(list, request);
+    if (candidate === undefined) return this.#nobody(list, request);
+    candidate.state.load.pickedAt = admission.now;
+    const handle = new Handle(candidate.state, { list, service: state, http, forRequest });
+    return { kind: 'endpoint', endpoint: candidate, handle };
   }
 
   /** The dial starts: it counts as pending and open from here. */
   begin(handle: PickHandle): void {
     const dial = handle as Handle;
     if (dial.phase !== 'picked') return;
+    const { load, health } = dial.endpoint;
     dial.phase = 'dialling';
     dial.startedAt = this.#now();
-    dial.endpoint.load.pending++;
-    dial.endpoint.load.open++;
+    dial.isProbe = health.isOnProbation(dial.startedAt);
+    if (dial.isProbe) health.probes++;
+    load.pending++;
+    load.open++;
     dial.service.open++;
   }
 
@@ -157,14 +141,18 @@ export class Balancer {
    * @param durationMs from dial to an open stream or connection
    * @param options.setUp the duration holds the set-up of a tunnel that others will share
    */
-  connected(handle: PickHandle, durationMs: number, _options?: { readonly setUp?: boolean }): void {
+  connected(handle: PickHandle, durationMs: number, options: { readonly setUp?: boolean } = {}): void {
     const dial = handle as Handle;
     if (dial.phase !== 'dialling') return;
     dial.phase = 'connected';
     const now = this.#now();
-    dial.endpoint.load.pending--;
-    dial.endpoint.load.observe(durationMs, now);
-    dial.endpoint.health.succeeded(now);
+    const { load, health } = dial.endpoint;
+    load.pending--;
+    if (options.setUp !== true) load.observe(durationMs, now);
+    health.succeeded(now);
+    // Nothing better will be known of a plain connection; of a request, its response.
+    if (!dial.forRequest && health.isOnProbation(now)) health.answered(now);
+    if (!health.isOnProbation(now)) endProbe(dial);
   }
 
   /**
@@ -175,13 +163,15 @@ export class Balancer {
     const dial = handle as Handle;
     if (dial.phase === 'closed') return false;
     const now = this.#now();
+    const { load, health } = dial.endpoint;
     const blames = kind === 'connect' || kind === 'tunnel';
     if (dial.phase === 'dialling') {
-      dial.endpoint.load.pending--;
-      if (blames) dial.endpoint.load.observeFailure(now - dial.startedAt, now);
+      load.pending--;
+      if (blames) load.observeFailure(now - dial.startedAt, now);
       this.#release(dial);
     }
-    return blames && this.#punish(dial, now);
+    if (!blames) return false;
+    return health.failed(now, ejectionPolicy(dial.service.service), () => mayEject(dial, now));
   }
 
   /**
@@ -189,11 +179,28 @@ export class Balancer {
    * for a try that timed out. Returns true if this ejected the endpoint.
    * @param outcome.latencyMs from sending the request to the response's head, or to the failure
    */
-  responded(_handle: PickHandle, _outcome: { readonly status: number; readonly latencyMs: number }): boolean {
-    return false;
+  responded(handle: PickHandle, outcome: { readonly status: number; readonly latencyMs: number }): boolean {
+    const dial = handle as Handle;
+    const { endpoint, http } = dial;
+    const { status, latencyMs } = outcome;
+    const now = this.#now();
+    const failed = isServerFailure(status);
+    endpoint.load.observeResponse(latencyMs, now, { failed });
+    // What was sent before an ejection says nothing about how the endpoint is since.
+    if (dial.startedAt < endpoint.health.ejectedAt) return false;
+    const detection = http?.httpOutlierDetection;
+    const inRow = detection !== undefined && endpoint.http.count(status, latencyMs, detection);
+    if (!failed) {
+      endpoint.health.answered(now);
+      endProbe(dial);
+    }
+    if (detection === undefined) return false;
+    const ejected = (inRow || (failed && dial.isProbe)) && this.#eject(dial, endpoint);
+    this.#compare(dial, detection);
+    return ejected;
   }
 
-  /** The connection ended, whatever its phase; idempotent. */
+  /** The connection or request ended, whatever its phase; idempotent. */
   closed(handle: PickHandle): void {
     const dial = handle as Handle;
     if (dial.phase === 'dialling') dial.endpoint.load.pending--;
@@ -203,162 +210,147 @@ export class Balancer {
 
   /** Forgets what is gone. A StoreListener: `store.subscribe((snapshot, delta) => balancer.onChange(snapshot, delta))`. */
   onChange(_snapshot: Snapshot, delta: { readonly removed: ModelDelta['removed'] }): void {
-    for (const uid of delta.removed.workloads) this.#endpoints.delete(uid);
-    for (const key of delta.removed.services) {
-      const state = this.#services.get(key);
-      if (state === undefined) continue;
-      state.gone = true;
-      state.lists = [];
-      if (state.open === 0) this.#services.delete(key);
-    }
+    this.#memory.forget(delta.removed);
   }
 
   /** For dumps: uid and health of endpoints that are not plainly healthy. */
   ejections(): { readonly uid: WorkloadUid; readonly state: 'ejected' | 'probation' }[] {
     const now = this.#now();
     const out: { uid: WorkloadUid; state: 'ejected' | 'probation' }[] = [];
-    for (const { uid, health } of this.#endpoints.values()) {
+    for (const { uid, health } of this.#memory.endpoints()) {
       if (health.isEjected(now)) out.push({ uid, state: 'ejected' });
       else if (health.isOnProbation(now)) out.push({ uid, state: 'probation' });
     }
     return out;
   }
 
+  #isFull({ open, service }: ServiceState): boolean {
+    const limit = service.trafficPolicy?.maxConnections;
+    return limit !== undefined && open >= Math.max(1, Math.floor(limit / this.#shards));
+  }
+
   #release(dial: Handle): void {
     dial.phase = 'closed';
     dial.endpoint.load.open--;
-    const { service } = dial;
-    service.open--;
-    if (service.gone && service.open === 0) this.#services.delete(service.service.key);
+    endProbe(dial);
+    dial.service.open--;
+    this.#memory.connectionClosed(dial.service);
   }
 
-  #punish(dial: Handle, now: number): boolean {
-    const { service, endpoint } = dial;
-    const policy = service.service.trafficPolicy?.outlierDetection ?? defaultOutlierDetection;
-    return endpoint.health.failed(now, policy, () => {
-      // The endpoints as they are now: some may have gone since the pick.
-      const list = service.lists.includes(dial.list) ? dial.list : (service.lists.at(-1) ?? dial.list);
-      const ejected = list.states.filter(({ health }) => health.isEjected(now)).length;
-      return ejectionAllowed(list.states.length, ejected, policy);
+  #eject(dial: Handle, endpoint: EndpointState): boolean {
+    const now = this.#now();
+    const ejected = endpoint.health.eject(now, ejectionPolicy(dial.service.service), {
+      cause: 'response',
+      mayEject: () => mayEject(dial, now),
     });
+    if (ejected) endpoint.http.forgiveRow();
+    return ejected;
   }
 
-  #serviceState(snapshot: Snapshot, service: Service): ServiceState {
-    const endpoints = snapshot.endpointsOf(service.key);
-    let state = this.#services.get(service.key);
-    if (state === undefined) {
-      state = { open: 0, service, endpoints, lists: [], gone: false };
-      this.#services.set(service.key, state);
-    } else if (state.service !== service || state.endpoints !== endpoints) {
-      state.service = service;
-      state.endpoints = endpoints;
-      state.lists = [];
+  /** Every ten seconds: endpoints whose responses are worse than those of the others. */
+  #compare(dial: Handle, detection: HttpOutlierDetection): void {
+    const { service } = dial;
+    const now = this.#now();
+    if (now < service.compareAt) return;
+    service.compareAt = now + comparisonIntervalMs;
+    const { states } = currentList(dial);
+    const measured = states
+      .filter(({ health }) => health.isInRotation(now))
+      .map((endpoint) => ({ endpoint, statistics: endpoint.http }));
+    for (const endpoint of findOutliers(measured, detection)) this.#eject(dial, endpoint);
+    for (const { http } of states) http.startOver();
+  }
+
+  #ofSession(list: CandidateList, preferred: WorkloadUid | undefined): Candidate | undefined {
+    if (preferred === undefined) return undefined;
+    const candidate = candidateOf(list, preferred);
+    return candidate !== undefined && this.#admission.admits(candidate) ? candidate : undefined;
+  }
+
+  /** The nearest tier, unless it hands over what it can not serve; what the others can not serve comes back to it. */
+  #pickFromTiers(list: CandidateList, request: PickRequest): Candidate | undefined {
+    const { tiers } = list;
+    let handedOver = false;
+    for (let i = 0; i < tiers.length; i++) {
+      const tier = tiers[i] as Tier;
+      if (i < tiers.length - 1 && this.#handsOver(tier)) {
+        handedOver = true;
+        continue;
+      }
+      const candidate = this.#choose(tier, request);
+      if (candidate !== undefined) return candidate;
     }
-    state.gone = false;
-    return state;
+    return handedOver ? this.#firstOfTiers(list, request) : undefined;
   }
 
-  #listFor(state: ServiceState, request: PickRequest): CandidateList {
-    const known = state.lists.find((list) => sameQuery(list.query, request));
-    if (known !== undefined) return known;
-    const { source, service, servicePort, family } = request;
-    const query: EndpointQuery = { source, service, servicePort, family };
-    const tiers = buildTiers(state.endpoints, query, (uid) => this.#endpointState(uid));
-    const states = tiers.flatMap((tier) => tier.candidates.map((candidate) => candidate.state));
-    const list: CandidateList = { query, tiers, states, cursor: 0 };
-    if (state.lists.length >= maxListsPerService) state.lists.shift();
-    state.lists.push(list);
-    return list;
-  }
-
-  #endpointState(uid: WorkloadUid): EndpointState {
-    let state = this.#endpoints.get(uid);
-    if (state === undefined) {
-      state = { uid, health: new EndpointHealth(), load: new EndpointLoad() };
-      this.#endpoints.set(uid, state);
-    }
-    return state;
-  }
-
-  #pickFromTiers(list: CandidateList, request: PickRequest, admits: Admits): Candidate | undefined {
-    const algorithm = request.service.trafficPolicy?.balancing ?? 'peak-ewma';
+  #firstOfTiers(list: CandidateList, request: PickRequest): Candidate | undefined {
     for (const tier of list.tiers) {
-      const candidate = this.#pickFrom(tier, list, algorithm, admits);
+      const candidate = this.#choose(tier, request);
       if (candidate !== undefined) return candidate;
     }
     return undefined;
   }
 
-  #pickFrom(
-    tier: Tier,
-    list: CandidateList,
-    algorithm: NonNullable<TrafficPolicy['balancing']>,
-    admits: Admits,
-  ): Candidate | undefined {
-    switch (algorithm) {
-      case 'weighted-random':
-        return this.#draw(tier, admits);
-      case 'round-robin':
-        return tier.cumulative === undefined
-          ? nextInTurn(tier, list, admits)
-          : smoothWeightedRoundRobin(tier, admits);
-      case 'least-connections':
-        if (tier.candidates.length <= fullScanEndpoints) {
-          return leastConnections(tier, Math.floor(this.#random() * tier.candidates.length), admits);
-        }
-        return this.#betterOfTwo(tier, admits, fewerConnections);
-      case 'peak-ewma': {
-        const now = this.#now();
-        return this.#betterOfTwo(tier, admits, (a, b) => cheaper(a, b, now));
-      }
+  #handsOver(tier: Tier): boolean {
+    const { now } = this.#admission;
+    if (now >= tier.availableAt + availabilityMs) {
+      let inRotation = 0;
+      for (const { state, weight } of tier.candidates) if (!state.health.isEjected(now)) inRotation += weight;
+      tier.availability = keptShare(inRotation, tier.knownWeight);
+      tier.availableAt = now;
     }
+    return tier.availability < 1 && this.#random() >= tier.availability;
   }
 
-  /** Power of two choices: the better of two candidates drawn by weight; the first where neither is better. */
-  #betterOfTwo(
-    tier: Tier,
-    admits: Admits,
-    isBetter: (a: Candidate, b: Candidate) => boolean,
-  ): Candidate | undefined {
-    const first = this.#draw(tier, admits);
-    if (first === undefined || tier.candidates.length === 1) return first;
-    const second = this.#draw(tier, (candidate) => candidate !== first && admits(candidate));
-    return second !== undefined && isBetter(second, first) ? second : first;
+  #choose(tier: Tier, { http, service, hash }: PickRequest): Candidate | undefined {
+    const algorithm = http?.balancing ?? service.trafficPolicy?.balancing ?? 'peak-ewma';
+    return chooseEndpoint(tier, { algorithm, admission: this.#admission, random: this.#random, hash });
   }
 
-  /** One admitted candidate with a chance in proportion to its weight. */
-  #draw(tier: Tier, admits: Admits): Candidate | undefined {
-    for (let i = 0; i < maxDraws; i++) {
-      const candidate = candidateAt(tier, this.#random());
-      if (admits(candidate)) return candidate;
+  /** Ejected endpoints, when there are no others: unless the policy wants an open circuit then. */
+  #lastResort(list: CandidateList, request: PickRequest): Candidate | undefined {
+    if (opensCircuit(request)) return undefined;
+    this.#admission.admitsEjected = true;
+    return this.#firstOfTiers(list, request);
+  }
+
+  #nobody({ states }: CandidateList, request: PickRequest): PickResult {
+    const { service, servicePort, excluded } = request;
+    const where = `endpoints of service "${service.hostname}" port ${servicePort}`;
+    const { now } = this.#admission;
+    const triedOne = states.some(({ uid, health }) => excluded.has(uid) && health.isInRotation(now));
+    if (opensCircuit(request) && !triedOne) {
+      return none('circuit-open', `All ${states.length} ${where} are ejected: the circuit is open`);
     }
-    let total = 0;
-    for (const candidate of tier.candidates) if (admits(candidate)) total += candidate.weight;
-    let point = this.#random() * total;
-    let last: Candidate | undefined;
-    for (const candidate of tier.candidates) {
-      if (!admits(candidate)) continue;
-      last = candidate;
-      point -= candidate.weight;
-      if (point < 0) break;
-    }
-    return last;
+    return none('all-excluded', `All ${states.length} ${where} were tried`);
   }
 }
-
-type Admits = (candidate: Candidate) => boolean;
 
 class Handle implements PickHandle {
   readonly endpoint: EndpointState;
   readonly list: CandidateList;
   readonly service: ServiceState;
+  readonly http: HttpTrafficPolicy | undefined;
+  readonly forRequest: boolean;
   phase: 'picked' | 'dialling' | 'connected' | 'closed' = 'picked';
   startedAt = 0;
+  /** Began on probation: what becomes of it decides. */
+  isProbe = false;
 
-  constructor(endpoint: EndpointState, list: CandidateList, service: ServiceState) {
+  constructor(
+    endpoint: EndpointState,
+    context: {
+      readonly list: CandidateList;
+      readonly service: ServiceState;
+      readonly http: HttpTrafficPolicy | undefined;
+      readonly forRequest: boolean;
+    },
+  ) {
     this.endpoint = endpoint;
-    this.list = list;
-    this.service = service;
+    this.list = context.list;
+    this.service = context.service;
+    this.http = context.http;
+    this.forRequest = context.forRequest;
   }
 
   get uid(): WorkloadUid {
@@ -366,87 +358,40 @@ class Handle implements PickHandle {
   }
 }
 
-/** Not tried yet, not ejected, and on probation only one dial at a time. */
-function eligible(now: number, excluded: ReadonlySet<WorkloadUid>): Admits {
-  return ({ state }) =>
-    !excluded.has(state.uid) &&
-    !state.health.isEjected(now) &&
-    !(state.load.pending > 0 && state.health.isOnProbation(now));
+/** Others may be tried again. */
+function endProbe(dial: Handle): void {
+  if (dial.isProbe) dial.endpoint.health.probes--;
+  dial.isProbe = false;
 }
 
-/** @param unit in [0, 1) */
-function candidateAt(tier: Tier, unit: number): Candidate {
-  const { candidates, cumulative } = tier;
-  if (cumulative === undefined) return candidates[Math.floor(unit * candidates.length)] as Candidate;
-  const point = unit * tier.totalWeight;
-  let low = 0;
-  let high = candidates.length - 1;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((cumulative[middle] as number) > point) high = middle;
-    else low = middle + 1;
-  }
-  return candidates[low] as Candidate;
+/** All endpoints may be out at once, and then nobody is asked. */
+function opensCircuit({ http, service }: PickRequest): boolean {
+  return http?.httpOutlierDetection !== undefined && ejectionPolicy(service).maxEjectionPercent === 100;
 }
 
-function nextInTurn(tier: Tier, list: CandidateList, admits: Admits): Candidate | undefined {
-  const { length } = tier.candidates;
-  for (let i = 0; i < length; i++) {
-    const candidate = tier.candidates[(list.cursor + i) % length] as Candidate;
-    if (!admits(candidate)) continue;
-    list.cursor = (list.cursor + i + 1) % length;
-    return candidate;
-  }
-  return undefined;
+function mayEject(dial: Handle, now: number): boolean {
+  const { maxEjectionPercent } = ejectionPolicy(dial.service.service);
+  const leaveNone = dial.http?.httpOutlierDetection !== undefined;
+  const { states } = currentList(dial);
+  let ejected = 0;
+  for (const { health } of states) if (health.isEjected(now)) ejected++;
+  return ejectionAllowed(states.length, ejected, { maxEjectionPercent, leaveNone });
 }
 
-/** Each turn gives every candidate its weight; the richest is picked and pays for all (the nginx algorithm). */
-function smoothWeightedRoundRobin(tier: Tier, admits: Admits): Candidate | undefined {
-  const { candidates, credit } = tier;
-  let best = -1;
-  let total = 0;
-  for (let i = 0; i < candidates.length; i++) {
-    const candidate = candidates[i] as Candidate;
-    if (!admits(candidate)) continue;
-    total += candidate.weight;
-    credit[i] = (credit[i] as number) + candidate.weight;
-    if (best < 0 || (credit[i] as number) > (credit[best] as number)) best = i;
-  }
-  if (best < 0) return undefined;
-  credit[best] = (credit[best] as number) - total;
-  return candidates[best];
+function ejectionPolicy(service: Service): OutlierDetection {
+  return service.trafficPolicy?.outlierDetection ?? defaultOutlierDetection;
 }
 
-/** @param start index that wins among equals, random so that several nodes do not agree on one. */
-function leastConnections(tier: Tier, start: number, admits: Admits): Candidate | undefined {
-  const { candidates } = tier;
-  let best: Candidate | undefined;
-  for (let i = 0; i < candidates.length; i++) {
-    const candidate = candidates[(start + i) % candidates.length] as Candidate;
-    if (admits(candidate) && (best === undefined || fewerConnections(candidate, best))) best = candidate;
-  }
-  return best;
+/** The endpoints as they are now: some may have gone since the pick. */
+function currentList({ service, list }: Handle): CandidateList {
+  return service.lists.includes(list) ? list : (service.lists.at(-1) ?? list);
 }
 
-function fewerConnections(a: Candidate, b: Candidate): boolean {
-  return a.state.load.open * b.weight < b.state.load.open * a.weight;
-}
-
-function cheaper(a: Candidate, b: Candidate, now: number): boolean {
-  const costA = a.state.load.cost(now, a.weight);
-  const costB = b.state.load.cost(now, b.weight);
-  if (costA * costTolerance < costB) return true;
-  if (costB * costTolerance < costA) return false;
-  return fewerConnections(a, b);
-}
-
-function sameQuery(known: EndpointQuery, asked: EndpointQuery): boolean {
-  if (known.servicePort !== asked.servicePort || known.family !== asked.family) return false;
-  if (known.source === asked.source) return true;
-  // The network always matters: an endpoint on another one needs a gateway.
-  return dependsOnPlace(known.service.loadBalancing)
-    ? samePlace(known.source, asked.source)
-    : known.source.network === asked.source.network;
+function connectionLimit({ open, service }: ServiceState): PickResult {
+  return none(
+    'connection-limit',
+    `Service "${service.hostname}" has ${open} open connections from this node, as many as traffic policy "${service.trafficPolicy?.key}" allows`,
+  );
 }
 
 function noCandidates({ service, servicePort }: PickRequest, { endpoints }: ServiceState): PickResult {

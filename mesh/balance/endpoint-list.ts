@@ -6,7 +6,9 @@ import type { Service } from '../model/service.ts';
 import type { Workload, WorkloadUid } from '../model/workload.ts';
 import type { EndpointHealth } from './endpoint-health.ts';
 import type { EndpointLoad } from './endpoint-load.ts';
+import type { HttpStatistics } from './http-outliers.ts';
 import { localityTiers } from './locality.ts';
+import { Tier } from './tier.ts';
 
 export interface EndpointTarget {
   readonly workload: Workload;
@@ -24,21 +26,15 @@ export interface EndpointState {
   readonly uid: WorkloadUid;
   readonly health: EndpointHealth;
   readonly load: EndpointLoad;
+  readonly http: HttpStatistics;
 }
 
 export interface Candidate extends EndpointTarget {
   /** Capacity, at least 1. */
   readonly weight: number;
   readonly state: EndpointState;
-}
-
-export interface Tier {
-  readonly candidates: readonly Candidate[];
-  /** Running sum of the weights; undefined if all are equal. */
-  readonly cumulative: Float64Array | undefined;
-  readonly totalWeight: number;
-  /** Credit of each candidate in smooth weighted round robin. */
-  readonly credit: Float64Array;
+  /** When it came, monotonic ms: it may have to start slowly. */
+  readonly since: number;
 }
 
 export interface EndpointQuery {
@@ -49,34 +45,50 @@ export interface EndpointQuery {
   readonly family: 4 | 6;
 }
 
-/** Tiers of the usable endpoints, the nearest first; empty if there is none. */
+/**
+ * Tiers of the usable endpoints, the nearest first; empty if there is none.
+ * @param memory.sinceOf when an endpoint came to the service
+ */
 export function buildTiers(
   workloads: readonly Workload[],
   query: EndpointQuery,
-  stateOf: (uid: WorkloadUid) => EndpointState,
+  memory: {
+    readonly stateOf: (uid: WorkloadUid) => EndpointState;
+    readonly sinceOf: (uid: WorkloadUid) => number;
+  },
 ): readonly Tier[] {
-  const candidates: Candidate[] = [];
+  const { source, service } = query;
+  const all: Candidate[] = [];
   for (const workload of workloads) {
     const target = endpointTarget(workload, query);
     if (target === undefined) continue;
     const { address, port } = target;
-    candidates.push({ workload, address, port, weight: workload.capacity, state: stateOf(workload.uid) });
+    const state = memory.stateOf(workload.uid);
+    const since = memory.sinceOf(workload.uid);
+    all.push({ workload, address, port, weight: workload.capacity, state, since });
   }
-  const tiers = localityTiers(candidates, {
-    source: query.source,
-    loadBalancing: query.service.loadBalancing,
+  const tiers = localityTiers(all, {
+    source,
+    loadBalancing: service.loadBalancing,
     placeOf: (candidate) => candidate.workload,
   });
-  return tiers.map(makeTier);
+  return tiers
+    .map((candidates) => new Tier(candidates.filter(isUsable), { knownWeight: weightOf(candidates) }))
+    .filter((tier) => tier.candidates.length > 0);
+
+  function isUsable({ workload }: Candidate): boolean {
+    return workload.health === 'healthy' || service.loadBalancing.healthPolicy === 'allow-all';
+  }
 }
 
-/** Where the workload serves the service's port; undefined if it must not get traffic for it. */
+function weightOf(candidates: readonly Candidate[]): number {
+  return candidates.reduce((sum, { weight }) => sum + weight, 0);
+}
+
+/** Where the workload serves the service's port, healthy or not; undefined if it must not get traffic for it. */
 export function endpointTarget(workload: Workload, query: EndpointQuery): EndpointTarget | undefined {
   const { service, source } = query;
   if (!(workload.capacity > 0)) return undefined;
-  if (workload.health === 'unhealthy' && service.loadBalancing.healthPolicy === 'only-healthy') {
-    return undefined;
-  }
   const address = pickAddress(workload, service, query.family);
   const behindGateway = workload.network !== source.network;
   if (behindGateway && workload.networkGateway === undefined) return undefined;
@@ -106,21 +118,4 @@ function pickAddress(workload: Workload, service: Service, family: 4 | 6): IpAdd
   const ofFamily = (candidate: 4 | 6): IpAddress | undefined =>
     allowed(candidate) ? addresses.find((address) => isIpv6(address) === (candidate === 6)) : undefined;
   return ofFamily(family) ?? ofFamily(other) ?? addresses[0];
-}
-
-function makeTier(candidates: readonly Candidate[]): Tier {
-  const cumulative = new Float64Array(candidates.length);
-  let totalWeight = 0;
-  let equal = true;
-  for (const [i, candidate] of candidates.entries()) {
-    totalWeight += candidate.weight;
-    cumulative[i] = totalWeight;
-    equal &&= candidate.weight === candidates[0]?.weight;
-  }
-  return {
-    candidates,
-    cumulative: equal ? undefined : cumulative,
-    totalWeight,
-    credit: new Float64Array(candidates.length),
-  };
 }

@@ -38,6 +38,19 @@ export function localityTiers<T>(
   return nearestFirst.filter((tier) => tier.length > 0);
 }
 
+/** Below this share of healthy weight the near endpoints begin to hand over; Envoy's overprovisioning of 1.4 says the same. */
+const overflowBelow = 0.7;
+
+/**
+ * Share of the traffic that the nearer endpoints keep when there are others: all while enough of them are healthy, then
+ * in proportion, so that the few that are left are not overrun.
+ * @param inRotation weight of those that may be picked
+ * @param known weight of all that are there
+ */
+export function keptShare(inRotation: number, known: number): number {
+  return known <= 0 ? 0 : Math.min(1, inRotation / known / overflowBelow);
+}
+
 /** Whether the choice is another one for a source elsewhere. */
 export function dependsOnPlace({ mode, routingPreference }: LoadBalancing): boolean {
   return (mode === 'strict' || mode === 'failover') && routingPreference.length > 0;

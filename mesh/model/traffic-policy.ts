@@ -79,7 +79,8 @@ export interface Fault {
 export interface HttpTrafficPolicy {
   /** `namespace/name` of the object this came from. */
   readonly key: string;
-  readonly balancing?: 'random' | 'ring-hash' | 'maglev';
+  /** In place of the L4 part's, which knows no requests; the algorithms of both may be named. */
+  readonly balancing?: NonNullable<TrafficPolicy['balancing']> | 'random' | 'ring-hash' | 'maglev';
   readonly hashOn?: HashKey;
   /** An endpoint that just came gets its full share only after this long. */
   readonly slowStartMs?: number;

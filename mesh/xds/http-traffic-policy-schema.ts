@@ -14,6 +14,16 @@ import { count, flag, headerName, ms, percent, someText, status, text, texts } f
 
 type Of<K extends keyof HttpTrafficPolicy> = NonNullable<HttpTrafficPolicy[K]>;
 
+const balancings = [
+  'peak-ewma',
+  'least-connections',
+  'round-robin',
+  'weighted-random',
+  'random',
+  'ring-hash',
+  'maglev',
+] as const;
+
 const condition = exactly<RequestCondition>({
   pathPrefix: text.optional(),
   methods: texts,
@@ -56,7 +66,7 @@ const retry = exactly<Of<'retry'>>({
 
 export const httpTrafficPolicySchema = exactly<HttpTrafficPolicy>({
   key: someText,
-  balancing: z.enum(['random', 'ring-hash', 'maglev']).optional(),
+  balancing: z.enum(balancings).optional(),
   hashOn: hashOn.optional(),
   slowStartMs: ms.optional(),
   maxPendingRequests: count.optional(),
