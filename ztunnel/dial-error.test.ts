@@ -36,6 +36,12 @@ describe('dialErrorOf()', () => {
       expect(dialError(code).answered).toBe(false);
   });
 
+  it('hands on that a waypoint is required', () => {
+    const told = new HboneError('denied', 'Failed', { retryable: false, waypointRequired: true });
+    expect(dialErrorOf(told, { reused: false }).waypointRequired).toBe(true);
+    expect(dialError('denied').waypointRequired).toBe(false);
+  });
+
   it('hands on whether another endpoint may be tried', () => {
     expect(dialError('connect-failed').retryable).toBe(true);
     expect(dialError('denied', { retryable: false }).retryable).toBe(false);

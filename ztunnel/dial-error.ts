@@ -13,14 +13,23 @@ export interface DialError {
   readonly stale: boolean;
   /** The tunnel works, and the other side answered CONNECT with an error: a waypoint is not to blame for what it says. */
   readonly answered: boolean;
+  /** The destination takes connections through its waypoint only, of which this node may not have heard yet. */
+  readonly waypointRequired: boolean;
+}
+
+/** The destination itself could not be dialled, or not even that could be tried. */
+export function connectError(message: string, options: { readonly retryable: boolean }): DialError {
+  const { retryable } = options;
+  return { message, kind: 'connect', retryable, stale: false, answered: false, waypointRequired: false };
 }
 
 /** @param options.reused the tunnel came from the pool */
 export function dialErrorOf(error: HboneError, { reused }: { readonly reused: boolean }): DialError {
-  const { message, retryable, code } = error;
+  const { message, retryable, code, waypointRequired } = error;
   return {
     message,
     retryable,
+    waypointRequired,
     kind: kindOf(code),
     stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
     answered: code === 'denied' || code === 'refused',

@@ -14,7 +14,7 @@ import { formatSpiffeId, identityOf, type Identity, type SpiffeId } from '../mes
 import type { Workload } from '../mesh/model/workload.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { DataPlane } from './data-plane.ts';
-import { type DialError, dialErrorOf } from './dial-error.ts';
+import { connectError, type DialError, dialErrorOf } from './dial-error.ts';
 import { ports } from './ports.ts';
 
 export interface DialTarget {
@@ -77,9 +77,7 @@ export function dial(
       : dialTunnel(plane, target, workload, context, handler);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    const timer = plane.reactor.after(0, () =>
-      handler.onFailed({ message, kind: 'connect', retryable: false, stale: false, answered: false }),
-    );
+    const timer = plane.reactor.after(0, () => handler.onFailed(connectError(message, { retryable: false })));
     return timer;
   }
 }
@@ -95,14 +93,7 @@ function dialPlain(
     target: target.address,
     timeoutMs: context.timeoutMs,
     onConnected: (connected) => handler.onPlain(connected),
-    onFailed: (error) =>
-      handler.onFailed({
-        message: error.message,
-        kind: 'connect',
-        retryable: true,
-        stale: false,
-        answered: false,
-      }),
+    onFailed: (error) => handler.onFailed(connectError(error.message, { retryable: true })),
   });
 }
 

@@ -4,6 +4,7 @@
 // open when it got the waypoint stays and is held to the policies as before.
 
 import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
+import { waypointRequired } from '../mesh/hbone/reason-frame.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
 import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
@@ -26,9 +27,14 @@ const notKnown = 'the destination workload is not known here';
 export interface InboundCaller {
   /** The connection to the application stands: returns how to drop both sides, and the bytes so far. */
   join(app: TcpStream, onEnd: (error: string | undefined) => void): JoinedConnection;
-  refuse(status: number, reason: string): void;
+  refuse(status: number, reason: string, options?: RefusalOptions): void;
   /** Tells the far side of a joined connection why policies end it; the end follows. */
   announceDenial(reason: string): void;
+}
+
+export interface RefusalOptions {
+  /** A Weft node that has not heard of the waypoint yet may try again. */
+  readonly waypointRequired: boolean;
 }
 
 export interface JoinedConnection {
@@ -76,7 +82,7 @@ export class InboundConnection implements TrackedConnection {
     const workload = this.#workload();
     if (workload === undefined) return this.#refuse(503, 'CONNECT', notKnown);
     const way = passage(this.#plane.snapshot, workload, this.#request.peer);
-    if (way.kind === 'refused') return this.#refuse(401, 'DENY', way.reason);
+    if (way.kind === 'refused') return this.#refuse(401, 'DENY', way.reason, { waypointRequired: true });
     this.#viaWaypoint = way.kind === 'from-waypoint';
     const denial = this.#denial(workload);
     if (denial !== undefined) return this.#refuse(401, 'DENY', denial);
@@ -183,11 +189,11 @@ export class InboundConnection implements TrackedConnection {
     });
   }
 
-  #refuse(status: number, flag: ResponseFlag, reason: string): void {
+  #refuse(status: number, flag: ResponseFlag, reason: string, options?: RefusalOptions): void {
     if (this.#done) return;
     this.#dial?.cancel();
     this.#finish();
-    this.#caller.refuse(status, reason);
+    this.#caller.refuse(status, reason, options);
     this.#plane.report.failed(this.info, flag, reason);
   }
 
@@ -234,8 +240,9 @@ export class TunnelCaller implements InboundCaller {
     };
   }
 
-  refuse(status: number, reason: string): void {
-    this.#request.reject(status, reason);
+  refuse(status: number, reason: string, options?: RefusalOptions): void {
+    const headers = options?.waypointRequired === true ? [waypointRequired] : [];
+    this.#request.reject(status, reason, { headers });
     this.#tunnel.streamEnded();
   }
 

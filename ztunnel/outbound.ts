@@ -27,7 +27,7 @@ import {
   type PendingDial,
   tunnelEnd,
 } from './dial.ts';
-import { type DialError, flagOf } from './dial-error.ts';
+import { connectError, type DialError, flagOf } from './dial-error.ts';
 import { chooseAddress } from '../mesh/proxy/hostname-requests.ts';
 import { ports } from './ports.ts';
 import { type Destination, type Resolution, resolve } from './resolve.ts';
@@ -37,6 +37,8 @@ const defaultDialAttempts = 3;
 /** A destination that entered the mesh this recently may not listen yet: wait for it instead of failing. */
 const joiningGraceMs = 5_000;
 const joiningRetryMs = 50;
+/** The other node knew of a waypoint before this one did: told at the same time, they hear of it within moments. */
+const waypointRetryMs = [20, 80, 300, 600, 1_000];
 
 /** What endpoints are picked from. */
 interface Choice {
@@ -61,6 +63,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #tried = new Set<WorkloadUid>();
   #attempts = 0;
   #staleRetried = false;
+  #waypointRetries = 0;
   #dialStartedAt = 0;
   #cutReason: string | undefined;
   #tunnelReason: (() => string | undefined) | undefined;
@@ -159,8 +162,10 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     }
     const uid = this.#handle?.uid;
     this.#release(blameOf(failure, this.#target));
+    if (failure.waypointRequired && this.#waypointRetries < waypointRetryMs.length)
+      return this.#retryLater(waypointRetryMs[this.#waypointRetries++] as number);
     if (!failure.retryable) return this.#refuse(failure.message, flagOf(failure));
-    if (this.#isJoining()) return this.#retryLater();
+    if (this.#isJoining()) return this.#retryLater(joiningRetryMs);
     const limit = this.#choice?.service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
     if (uid === undefined || this.#attempts >= limit) {
       return this.#refuse(failure.message, flagOf(failure));
@@ -262,7 +267,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       const message = `Looking up the endpoint "${hostname}" failed: ${reason}`;
       this.#target = { address: { address: dialled, port }, ...endpoint };
       this.#attempts++;
-      this.onFailed({ message, kind: 'connect', retryable: true, stale: false, answered: false });
+      this.onFailed(connectError(message, { retryable: true }));
     });
   }
 
@@ -291,8 +296,8 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     return workload !== undefined && this.#plane.joinedWithin(workload.uid, joiningGraceMs);
   }
 
-  #retryLater(): void {
-    this.#retry = this.#plane.reactor.after(joiningRetryMs, () => {
+  #retryLater(delayMs: number): void {
+    this.#retry = this.#plane.reactor.after(delayMs, () => {
       this.#retry = undefined;
       this.#resolve();
     });

@@ -221,13 +221,13 @@ describe.skipIf(skipKernelTests)(`destinations with a waypoint${skipReason}`, ()
     // Only the client's node is told that there is no waypoint.
     await rig.applyOn(client.node, { services: [service], workloads: [workload] });
     const [here, there] = [client.node.log.length, server.node.log.length];
-    for (const [host, toPort] of [
-      [address, 80],
-      [server.ipv4, port],
-      [server.ipv6, port],
-    ] as const)
-      expect(await ask(client, host, toPort)).toBe('ECONNRESET');
-    expect(await ask(stranger, server.ipv4, port)).toBe('ECONNRESET');
+    const answers = await Promise.all([
+      ask(client, address, 80),
+      ask(client, server.ipv4, port),
+      ask(client, server.ipv6, port),
+      ask(stranger, server.ipv4, port),
+    ]);
+    expect(new Set(answers)).toEqual(new Set(['ECONNRESET']));
     const reason = `connection denied: workload api is reached through its waypoint ${gateHost} only`;
     const line = await client.node.logLine(new RegExp(`connection failed.*${reason}`), here);
     expect(line).toContain('response_flags="DENY"');
@@ -237,6 +237,18 @@ describe.skipIf(skipKernelTests)(`destinations with a waypoint${skipReason}`, ()
     );
     expect(waypoints.flatMap(({ asked }) => asked)).toEqual([]);
     await rig.applyOn(client.node, { services: [api], workloads: [behind] });
+  });
+
+  it('fails no connection of a node that hears of it a moment later than the destination', async () => {
+    const { waypoint: _ofService, ...service } = api;
+    const { waypoint: _ofWorkload, ...workload } = behind;
+    await rig.applyOn(client.node, { services: [service], workloads: [workload] });
+    const from = server.node.log.length;
+    const answers = [ask(client, address, 80), ask(client, server.ipv4, port)];
+    await server.node.logLine(/reached through its waypoint/, from);
+    await rig.applyOn(client.node, { services: [api], workloads: [behind] });
+    expect(await Promise.all(answers)).toEqual([`api ${client.ipv4}`, `api ${client.ipv4}`]);
+    expect(waypoints.flatMap(({ asked }) => asked)).toHaveLength(2);
   });
 
   it('takes no other identity for its waypoint, though it comes from there', async () => {

@@ -17,7 +17,7 @@ import { formatSpiffeId, type Identity, type SpiffeId } from '../model/spiffe-id
 import type { Timer } from '../runtime/clock.ts';
 import { HboneError, type HboneErrorCode } from './hbone-error.ts';
 import { Liveness } from './liveness.ts';
-import { printableReason, REASON_FRAME } from './reason-frame.ts';
+import { printableReason, REASON_FRAME, waypointRequired } from './reason-frame.ts';
 import {
   type LivenessOptions,
   maxStreamsPerTunnel,
@@ -107,8 +107,7 @@ export class ConnectRequest implements StreamHandler {
     }
     // Also when the peer ended its direction: ours would keep the stream open.
     this.#stream.reset(ErrorCode.CANCEL);
-    const reason = headerValue(headers, 'x-weft-reason');
-    this.fail(answeredWith(status, reason === undefined ? undefined : printableReason(reason)));
+    this.fail(answeredWith(status, headers));
   }
 
   onData(slab: Slab, offset: number, length: number): void {
@@ -134,11 +133,14 @@ export class ConnectRequest implements StreamHandler {
   }
 }
 
-function answeredWith(status: number, reason: string | undefined): HboneError {
+function answeredWith(status: number, headers: readonly Header[]): HboneError {
+  const said = headerValue(headers, 'x-weft-reason');
+  const reason = said === undefined ? undefined : printableReason(said);
   if (status === 401) {
     return new HboneError('denied', reason ?? 'connection denied by the destination node', {
       retryable: false,
       status,
+      waypointRequired: headerValue(headers, waypointRequired[0]) === waypointRequired[1],
     });
   }
   const why = reason === undefined ? '' : `: ${reason}`;

@@ -16,16 +16,24 @@ export class HboneError extends Error {
   readonly retryable: boolean;
   /** HTTP status of the answer to CONNECT, 0 if there was none. */
   readonly status: number;
+  /** Denied because it did not come through a waypoint, which this side may just not have heard of yet. */
+  readonly waypointRequired: boolean;
 
   constructor(
     code: HboneErrorCode,
     message: string,
-    options: { readonly retryable: boolean; readonly status?: number; readonly cause?: unknown },
+    options: {
+      readonly retryable: boolean;
+      readonly status?: number;
+      readonly waypointRequired?: boolean;
+      readonly cause?: unknown;
+    },
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'HboneError';
     this.code = code;
     this.retryable = options.retryable;
     this.status = options.status ?? 0;
+    this.waypointRequired = options.waypointRequired ?? false;
   }
 }

@@ -1,8 +1,12 @@
-// Why a stream was cut, told to the other Weft node: an extension frame just before RST_STREAM, so that the client's
-// log can name the policy. A peer that does not know the type ignores it (RFC 9113 section 5.5), so nothing is negotiated.
+// Why a stream was cut or refused, told to the other Weft node: an extension frame just before RST_STREAM, so that the
+// client's log can name the policy, and headers of a refusal. A peer that does not know them ignores them (RFC 9113
+// section 5.5), so nothing is negotiated.
 
 /** Frame type; in the range no RFC has assigned. Payload: UTF-8 text, at most `maxReasonBytes`. */
 export const REASON_FRAME = 0xe7;
+
+/** Header of a 401 to a caller that should have come through the destination's waypoint. */
+export const waypointRequired = ['x-weft-waypoint', 'required'] as const;
 
 export const maxReasonBytes = 512;
 

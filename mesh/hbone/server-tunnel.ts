@@ -68,12 +68,13 @@ export class IncomingConnect implements StreamHandler {
     this.tunnel.session.flush();
   }
 
-  /** An error status without a body; `reason` is for the log of a Weft peer. */
-  reject(status: number, reason?: string): void {
+  /** An error status without a body; `reason`, and other headers of Weft's own, are for a Weft peer. */
+  reject(status: number, reason?: string, options: { readonly headers?: readonly Header[] } = {}): void {
     if (this.#answered) return;
     this.#answered = true;
     const headers: Header[] = [[':status', String(status)]];
     if (reason !== undefined) headers.push(['x-weft-reason', printableReason(reason)]);
+    if (options.headers !== undefined) headers.push(...options.headers);
     this.stream.respond(headers, true);
     // The request side is still open: what the client may send is not wanted (RFC 9113 section 8.1).
     this.stream.reset(ErrorCode.NO_ERROR);
