@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { FlagValues } from '../mesh/runtime/settings.ts';
 import { CliError } from './cli-error.ts';
 
-export type ProgramName = 'controller' | 'ztunnel';
+export type ProgramName = 'controller' | 'ztunnel' | 'waypoint';
 
 /**
  * What node itself is told. A young generation that stays small keeps about 7 MB less of what the start left behind
@@ -15,6 +15,7 @@ export type ProgramName = 'controller' | 'ztunnel';
 export const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
   controller: [],
   ztunnel: ['--max-semi-space-size=2'],
+  waypoint: [],
 };
 
 /** Program and arguments for execve or spawn. */

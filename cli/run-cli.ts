@@ -15,6 +15,7 @@ import { addTokenRevoke } from './commands/token-revoke.ts';
 import { addUncapture } from './commands/uncapture.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
+import { addWaypoint } from './commands/waypoint.ts';
 import { addZtunnel } from './commands/ztunnel.ts';
 import { version } from '../mesh/runtime/version.ts';
 
@@ -67,11 +68,12 @@ Examples:
   addUp(program, context);
   addController(program, context);
   addZtunnel(program, context);
+  addWaypoint(program, context);
   addInstall(program, context);
   addValidate(program, context);
   addStatus(program, context);
   addUncapture(program, context);
-  const config = groupOf(program, 'config', 'look into the configuration that a ztunnel has');
+  const config = groupOf(program, 'config', 'look into the configuration that a ztunnel or waypoint has');
   addConfigDump(config, context);
   const token = groupOf(
     program,

@@ -1,7 +1,7 @@
 // What the controller of this machine thinks of the configuration: files with problems and objects with bad conditions.
 // A node of several machines has no controller beside it, and that is no fault.
 
-import { isBadCondition, type ObjectStatus } from '../controller/translate/statuses.ts';
+import { allConditions, isBadCondition, type ObjectStatus } from '../controller/translate/statuses.ts';
 import { askAdmin } from './admin-client.ts';
 import { CliError } from './cli-error.ts';
 import type { CliOutput } from './run-cli.ts';
@@ -30,11 +30,12 @@ export async function showController(admin: string, output: CliOutput): Promise<
   for (const line of lines) output.out(`  ✗ ${line}\n`);
 }
 
-function badConditions({ kind, namespace, name, conditions }: ObjectStatus): string[] {
+function badConditions(status: ObjectStatus): string[] {
+  const { kind, namespace, name } = status;
   const object = `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`;
-  return conditions
+  return allConditions(status)
     .filter(isBadCondition)
-    .map(({ type, status, reason, message }) => `${object}: ${type} ${status} (${reason}): ${message}`);
+    .map(({ type, status: value, reason, message }) => `${object}: ${type} ${value} (${reason}): ${message}`);
 }
 
 function parseList<T>(body: string): readonly T[] {

@@ -1,4 +1,4 @@
-// Turns a ztunnel's configuration dump into a short report for people. Reads only what it shows; fields that a ztunnel
+// Turns a ztunnel's or a waypoint's configuration dump into a short report for people. Reads only what it shows; fields that a ztunnel
 // of another version lacks are left out.
 
 import { askAdmin } from './admin-client.ts';
@@ -19,7 +19,20 @@ interface PodState {
   readonly connections?: { readonly inbound?: readonly unknown[]; readonly outbound?: readonly unknown[] };
 }
 
+interface WaypointState {
+  readonly gateway: string;
+  /** The controller knows no such Gateway. */
+  readonly unknown?: boolean;
+  readonly ready: boolean;
+  /** What is missing to be ready. */
+  readonly pending?: readonly string[];
+  readonly load?: { readonly connections: number; readonly requests: number };
+}
+
 interface ConfigDump {
+  /** Of a waypoint only. */
+  readonly waypoint?: WaypointState;
+  readonly routings?: readonly unknown[];
   readonly certificates?: readonly Certificate[];
   readonly workloadState?: Readonly<Record<string, PodState>>;
   readonly workloads?: readonly unknown[];
@@ -27,20 +40,25 @@ interface ConfigDump {
   readonly policies?: readonly unknown[];
 }
 
-/** Prints the report; 0 when everything works, 1 when a pod is not captured or a certificate is missing. */
+/** Prints the report; 0 when everything works, 1 when a pod is not captured, a certificate is missing, or a waypoint not ready. */
 export async function showStatus(admin: string, output: CliOutput): Promise<number> {
   const dump = parseDump(await askAdmin(admin, '/config_dump'));
   const pods = Object.values(dump.workloadState ?? {});
   const certificates = dump.certificates ?? [];
-  const counts = { workloads: dump.workloads, services: dump.services, policies: dump.policies };
+  const { workloads, services, policies, routings, waypoint } = dump;
+  const counts = { workloads, services, policies, ...(waypoint && { routings }) };
   const known = Object.entries(counts).map(([name, list]) => `${list?.length ?? 0} ${name}`);
   output.out(`knows          ${known.join(', ')}\n`);
-  output.out(`pods           ${pods.length === 0 ? 'none on this node is in the mesh' : ''}\n`);
-  for (const pod of pods) output.out(`  ${describePod(pod)}\n`);
+  if (waypoint === undefined) {
+    output.out(`pods           ${pods.length === 0 ? 'none on this node is in the mesh' : ''}\n`);
+    for (const pod of pods) output.out(`  ${describePod(pod)}\n`);
+  } else {
+    output.out(`waypoint\n  ${describeWaypoint(waypoint)}\n`);
+  }
   output.out(`certificates   ${certificates.length === 0 ? 'none' : ''}\n`);
   for (const certificate of certificates) output.out(`  ${describeCertificate(certificate)}\n`);
   const well = pods.every(isUp) && certificates.every((certificate) => certificate.certChain?.length);
-  return well ? 0 : 1;
+  return well && (waypoint === undefined || waypoint.ready) ? 0 : 1;
 }
 
 function parseDump(body: string): ConfigDump {
@@ -51,6 +69,13 @@ function parseDump(body: string): ConfigDump {
       cause: error,
     });
   }
+}
+
+function describeWaypoint({ gateway, ready, unknown, pending = [], load }: WaypointState): string {
+  if (unknown === true)
+    return `✗ ${gateway.padEnd(40)} the controller knows no such Gateway of class weft-waypoint`;
+  if (!ready) return `✗ ${gateway.padEnd(40)} not ready, waits for: ${pending.join(', ')}`;
+  return `✓ ${gateway.padEnd(40)} ${load?.connections ?? 0} connections, ${load?.requests ?? 0} requests`;
 }
 
 function isUp(pod: PodState): boolean {

@@ -13,6 +13,10 @@ import { controllerSettings } from '../controller/config.ts';
 import { ztunnelSettings } from '../ztunnel/config.ts';
 import { ConnectionMetrics, renderMetrics } from '../ztunnel/metrics.ts';
 import { NodeMetrics } from '../ztunnel/node-metrics.ts';
+import { waypointSettings } from '../waypoint/config.ts';
+import { ProcessMetrics } from '../waypoint/telemetry/process-metrics.ts';
+import { renderMetrics as renderRequests } from '../waypoint/telemetry/render-metrics.ts';
+import { WaypointMetrics } from '../waypoint/telemetry/waypoint-metrics.ts';
 
 const root = join(import.meta.dirname, '..');
 const documents = [root, import.meta.dirname].flatMap((directory) =>
@@ -118,6 +122,7 @@ describe('the command line', () => {
   test.each([
     ['controller', controllerSettings],
     ['ztunnel', ztunnelSettings],
+    ['waypoint', waypointSettings],
   ])('the row of every setting of the %s ends with its default', (command, settings) => {
     const rows = rowsOf(read('docs/CONFIGURATION.md'), [command]).split('\n');
     const wrong = Object.entries<Setting<unknown>>(settings).filter(([name, { presence, shownFallback }]) => {
@@ -133,14 +138,16 @@ describe('the command line', () => {
 });
 
 describe('metrics', () => {
-  test('every metric of the ztunnel and the controller is in OPERATIONS.md', async () => {
+  test('every metric of ztunnel, waypoint and controller is in OPERATIONS.md', async () => {
     const connections = renderMetrics(new ConnectionMetrics().snapshot());
     const node = await new NodeMetrics({ version: 'test' }).render();
+    const requests = renderRequests(new WaypointMetrics().snapshot(), { connections: 0, requests: 0 });
+    const waypoint = await new ProcessMetrics({ version: 'test' }).render();
     const controller = new ControllerMetrics({
       connectedNodes: () => 0,
       xdsCounters: () => ({ responses: 0, resources: 0, nacks: 0 }),
     });
-    const text = `${connections}${node}${await controller.registry.metrics()}`;
+    const text = `${connections}${node}${requests}${waypoint}${await controller.registry.metrics()}`;
     const own = [...text.matchAll(/^# TYPE ((?:istio|weft|workload)_\w+)/gm)].map(
       (match) => match[1] as string,
     );

@@ -4,7 +4,15 @@
 import { existsSync } from 'node:fs';
 import { flushCompileCache, getCompileCacheDir } from 'node:module';
 
-const programs = ['controller/app.ts', 'ztunnel/app.ts', 'ztunnel/data-plane.ts', 'ztunnel/worker-report.ts'];
+const programs = [
+  'controller/app.ts',
+  'ztunnel/app.ts',
+  'ztunnel/data-plane.ts',
+  'ztunnel/worker-report.ts',
+  'waypoint/app.ts',
+  'waypoint/data/waypoint-plane.ts',
+  'waypoint/telemetry/worker-report.ts',
+];
 
 if (getCompileCacheDir() !== undefined) {
   for (const program of programs) {

@@ -222,8 +222,8 @@ export class Waypoint {
   }
 
   async #listen(): Promise<void> {
-    const { address, workers, 'plain-listener': plain } = this.#config;
-    const sets = openListeners({ hbone: address, plain, workers });
+    const { 'hbone-address': hbone, workers, 'plain-listener': plain } = this.#config;
+    const sets = openListeners({ hbone, plain, workers });
     await Promise.all(sets.map((listeners, i) => (this.#workers[i] as DataWorker).listen(listeners)));
     this.#logger.info({ gateway: this.#config.gateway, workers }, 'serving');
   }

@@ -24,7 +24,7 @@ describe('waypointConfig()', () => {
     const config = accepted(required);
     expect(config).toMatchObject({
       gateway: 'shop/gate',
-      address: undefined,
+      'hbone-address': undefined,
       'plain-listener': [],
       workers: 1,
       'admin-port': 15_000,
@@ -46,11 +46,11 @@ describe('waypointConfig()', () => {
   });
 
   it('reads addresses with their ports, 0 included', () => {
-    expect(accepted([...required, '--address=127.0.0.1:0']).address).toEqual({
+    expect(accepted([...required, '--hbone-address=127.0.0.1:0'])['hbone-address']).toEqual({
       address: '127.0.0.1',
       port: 0,
     });
-    expect(accepted([...required, '--address=[::1]:15008']).address).toEqual({
+    expect(accepted([...required, '--hbone-address=[::1]:15008'])['hbone-address']).toEqual({
       address: '::1',
       port: 15_008,
     });
@@ -77,9 +77,9 @@ describe('waypointConfig()', () => {
     ['--gateway=shop/gate/x', 'gateway'],
     ['--gateway=shop/../etc', 'gateway'],
     ['--gateway=Shop/gate', 'gateway'],
-    ['--address=host.example:15008', 'address'],
-    ['--address=127.0.0.1', 'address'],
-    ['--address=127.0.0.1:65536', 'address'],
+    ['--hbone-address=host.example:15008', 'hbone-address'],
+    ['--hbone-address=127.0.0.1', 'hbone-address'],
+    ['--hbone-address=127.0.0.1:65536', 'hbone-address'],
     ['--plain-listener=127.0.0.1:80=api:80', 'plain-listener'],
     ['--plain-listener=127.0.0.1:80=shop/api:0', 'plain-listener'],
     ['--workers=0', 'workers'],

@@ -68,7 +68,7 @@ export const waypointSettings = {
     description: 'the Gateway that this waypoint serves',
   }),
   ...controllerSettings,
-  address: optional(ipPort, {
+  'hbone-address': optional(ipPort, {
     placeholder: 'ip:port',
     description: 'where tunnels (HBONE) are taken',
     shownFallback: 'every address, port 15008',

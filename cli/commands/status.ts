@@ -1,4 +1,4 @@
-// `weft status`: whether the ztunnel of this machine works, and for whom.
+// `weft status`: whether the ztunnel of this machine, or a waypoint, works, and for whom.
 
 import type { Command } from 'commander';
 import { defaultAdminUrl, defaultControllerAdminUrl } from '../admin-client.ts';
@@ -16,7 +16,7 @@ export function addStatus(program: Command, context: CliContext): void {
     .description(
       'show whether the mesh works on this machine: pods, certificates, configuration and its problems',
     )
-    .option('--admin <url>', "the ztunnel's admin address", baseUrl, defaultAdminUrl)
+    .option('--admin <url>', "the ztunnel's or waypoint's admin address", baseUrl, defaultAdminUrl)
     .option(
       '--controller-admin <url>',
       "the controller's, if it is on this machine",
@@ -30,7 +30,7 @@ Examples:
   $ weft status
   $ sudo ip netns exec node-1 weft status        a ztunnel in another network namespace
 
-Exit status 1 when a pod is not captured, a certificate is missing, or no ztunnel answers. Objects that the controller
+Exit status 1 when a pod is not captured, a waypoint not ready, a certificate missing, or nothing answers. Objects that the controller
 does not accept are shown, but do not count.`,
     )
     .action(async ({ admin, controllerAdmin }: Options) => {
