@@ -9,10 +9,10 @@ import {
   echo,
   ending,
   FullQueue,
+  limitMs,
   readAll,
   roundTrip,
   serve,
-  within,
 } from './testing/pod-sockets.ts';
 
 const slowPort = 8080;
@@ -52,20 +52,18 @@ describe.skipIf(skipKernelTests)(`how connections end${skipReason}`, () => {
     await rig[Symbol.asyncDispose]();
   });
 
-  /** Resolves when both nodes wait for the application to accept. */
-  async function pending(): Promise<void> {
-    await within('the server to dial', until(api));
-  }
-
-  async function until({ node }: RigPod): Promise<void> {
-    while ((await node.connections()).length === 0);
+  /** Resolves when the pod's node has so many connections; with a FullQueue, one that dials the application. */
+  async function connections({ node }: RigPod, count = 1): Promise<void> {
+    await expect
+      .poll(async () => (await node.connections()).length, { timeout: limitMs, interval: 10 })
+      .toBe(count);
   }
 
   it('gives up the dial on both nodes as soon as the client resets', async () => {
     await using _slow = new FullQueue(api, slowPort);
     const [here, there] = [client.node.log.length, api.node.log.length];
     const socket = connectFrom(client, address, slowPort);
-    await pending();
+    await connections(api);
     socket.resetAndDestroy();
     await client.node.logLine(wentAway, here);
     await api.node.logLine(wentAway, there);
@@ -75,7 +73,7 @@ describe.skipIf(skipKernelTests)(`how connections end${skipReason}`, () => {
     await using _slow = new FullQueue(api, slowPort);
     const from = api.node.log.length;
     const socket = connectFrom(stranger, api.ipv4, slowPort);
-    await pending();
+    await connections(api);
     socket.resetAndDestroy();
     await api.node.logLine(wentAway, from);
   });
@@ -87,7 +85,7 @@ describe.skipIf(skipKernelTests)(`how connections end${skipReason}`, () => {
     await using slow = new FullQueue(api, slowPort);
     const socket = connectFrom(from(), api.ipv4, slowPort);
     socket.end('all of it');
-    await pending();
+    await connections(api);
     slow.accept();
     expect((await readAll(socket)).toString()).toBe('all of it');
   });
@@ -117,12 +115,7 @@ describe.skipIf(skipKernelTests)(`how connections end${skipReason}`, () => {
     const warm = connectFrom(client, '10.96.0.41', echoPort);
     expect(await roundTrip(warm)).toBe('ping');
     const socket = connectFrom(client, '10.96.0.41', slowPort);
-    await within(
-      'two connections',
-      (async () => {
-        while ((await first.node.connections()).length < 2);
-      })(),
-    );
+    await connections(first, 2);
     await rig.apply({
       workloads: [{ ...second.workload, ...serving }],
       removed: { workloads: [first.workload.uid] },
