@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { PortRouting } from '../../mesh/model/routing.ts';
 import { PortRoutes, routesFor } from './consumer-routes.ts';
-import { makeHead, makeRoutes, makeRule } from './route-fixture.ts';
+import { makeHead, makeRoutes, makeRule } from './testing/route-fixture.ts';
 
 const port: PortRouting = {
   port: 80,

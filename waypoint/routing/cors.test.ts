@@ -5,7 +5,7 @@ import { allowsOrigin } from './cors.ts';
 import { MirrorSampler } from './mirror-sampler.ts';
 import { applyRequestFilters } from './request-filters.ts';
 import { applyResponseFilters } from './response-filters.ts';
-import { makeHead } from './route-fixture.ts';
+import { makeHead } from './testing/route-fixture.ts';
 
 function corsOf(parts: Partial<CorsFilter> = {}): CorsFilter {
   return {

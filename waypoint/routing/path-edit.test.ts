@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { editTarget, hostOf } from './path-edit.ts';
 import { compileRoutes } from './router.ts';
-import { makeHead, makeMatch, makeRoutes, makeRule } from './route-fixture.ts';
+import { makeHead, makeMatch, makeRoutes, makeRule } from './testing/route-fixture.ts';
 
 describe('editTarget()', () => {
   /** The table of HTTPPathModifier.replacePrefixMatch, through the router so that the prefix is the one it reports. */

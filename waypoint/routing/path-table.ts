@@ -1,11 +1,12 @@
-// HTTPRoute matches by path: exact ones in a map, prefixes in a tree of path elements, regular expressions in a list.
+// HTTPRoute matches by path: exact ones in a map, prefixes and regular expressions in a tree of path elements.
 // Precedence: exact, then regular expressions (the longest pattern first), then prefixes (the longest first). The Gateway
 // API leaves the place of regular expressions open; before the prefixes they can carve an exception out of `/`.
 
-import type { HttpMatch } from '../../mesh/model/routing.ts';
 import { normalizePath } from '../../mesh/http/path.ts';
+import type { HttpMatch } from '../../mesh/model/routing.ts';
 import type { Candidate, RouteFacts } from './candidate.ts';
 import { CandidateIndex } from './candidate-index.ts';
+import { PathTree } from './path-tree.ts';
 import { literalPrefix, type Pattern, toOctets } from './pattern.ts';
 
 export type PathKey =
@@ -16,14 +17,17 @@ export interface PathCandidate extends Candidate {
   readonly path: PathKey;
 }
 
-interface PrefixNode {
-  readonly children: Map<string, PrefixNode>;
-  readonly candidates: PathCandidate[];
+/** What stands at a prefix: the matches of that prefix, and the patterns that can only match below it. */
+interface Station {
+  /** Of the prefix itself. */
   index: CandidateIndex | undefined;
+  /** In order of precedence. */
+  readonly patterns: PatternEntry[];
 }
 
 interface PatternEntry {
   readonly pattern: Pattern;
+  /** Order of the first candidate. */
   readonly first: number;
   readonly index: CandidateIndex;
 }
@@ -42,78 +46,71 @@ export function pathRank(path: PathKey): readonly [kind: number, length: number]
   return [path.kind === 'regex' ? 1 : 0, path.value.length];
 }
 
-/** The elements of a path that every request it matches begins with; `/` where they can not stand in a cookie. */
+/** The elements every path that it matches begins with; `/` where they can not stand in a cookie. */
 export function cookiePath(path: PathKey): string {
-  if (path.kind !== 'regex') return path.value.includes(';') ? '/' : path.value;
-  const literal = literalPrefix(path.value);
-  return /^\/[^;\s]+\//.test(literal) ? literal.slice(0, literal.lastIndexOf('/')) : '/';
+  const prefix = path.kind === 'regex' ? literalElements(path.value) : path.value;
+  return /[;\s]/.test(prefix) ? '/' : prefix;
+}
+
+/** The whole elements that a regular expression begins with, without a slash at the end; `/` for none. */
+function literalElements(pattern: string): string {
+  const literal = literalPrefix(pattern);
+  const end = literal.lastIndexOf('/');
+  return end > 0 && literal[0] === '/' ? literal.slice(0, end) : '/';
 }
 
 export class PathTable {
   readonly #exact: ReadonlyMap<string, CandidateIndex>;
-  readonly #patterns: readonly PatternEntry[];
-  readonly #root: PrefixNode = newNode();
-  /** Indexes on the way down to the longest prefix; kept to spare an array a request. */
-  readonly #path: CandidateIndex[] = [];
+  readonly #tree = new PathTree<Station>();
+  readonly #hasPatterns: boolean;
 
   /** `candidates` in order of precedence. */
   constructor(candidates: readonly PathCandidate[]) {
-    const exact = candidates.filter(({ path }) => path.kind === 'exact');
-    this.#exact = new Map(
-      [...Map.groupBy(exact, ({ path }) => path.value)].map(([path, list]) => [
-        path,
-        new CandidateIndex(list),
-      ]),
-    );
-    const regex = candidates.filter(({ path }) => path.kind === 'regex');
-    this.#patterns = [...Map.groupBy(regex, ({ path }) => path.value).values()].map(patternEntry);
-    for (const candidate of candidates) if (candidate.path.kind === 'prefix') this.#plant(candidate);
-    seal(this.#root);
+    const { exact = [], regex = [], prefix = [] } = Object.groupBy(candidates, ({ path }) => path.kind);
+    const byPath = Map.groupBy(exact, ({ path }) => path.value);
+    this.#exact = new Map([...byPath].map(([path, list]) => [path, new CandidateIndex(list)]));
+    for (const [value, list] of Map.groupBy(regex, ({ path }) => path.value)) {
+      this.#station(literalElements(value)).patterns.push(patternEntry(list));
+    }
+    for (const [value, list] of Map.groupBy(prefix, ({ path }) => path.value)) {
+      this.#station(value).index = new CandidateIndex(list);
+    }
+    this.#hasPatterns = regex.length > 0;
   }
 
   find(facts: RouteFacts): Candidate | undefined {
     const exact = this.#exact.get(facts.path)?.find(facts, undefined);
     if (exact !== undefined) return exact;
-    return this.#findPattern(facts) ?? this.#findPrefix(facts);
+    const stations = this.#tree.walk(facts.path);
+    return (
+      (this.#hasPatterns ? this.#findPattern(facts, stations) : undefined) ??
+      this.#findPrefix(facts, stations)
+    );
   }
 
-  #findPattern(facts: RouteFacts): Candidate | undefined {
+  #findPattern(facts: RouteFacts, stations: number): Candidate | undefined {
     let best: Candidate | undefined;
-    for (const entry of this.#patterns) {
-      if (best !== undefined && entry.first > best.order) break;
-      if (entry.pattern.matches(facts.path)) best = entry.index.find(facts, best);
+    for (let at = 0; at < stations; at++) {
+      for (const entry of this.#tree.met(at).patterns) {
+        if (best !== undefined && entry.first > best.order) break;
+        if (entry.pattern.matches(facts.path)) best = entry.index.find(facts, best);
+      }
     }
     return best;
   }
 
-  #findPrefix(facts: RouteFacts): Candidate | undefined {
-    const { path } = facts;
-    let node: PrefixNode | undefined = this.#root;
-    let depth = 0;
-    for (let start = 1; node !== undefined; ) {
-      if (node.index !== undefined) this.#path[depth++] = node.index;
-      if (node.children.size === 0 || start >= path.length) break;
-      const slash = path.indexOf('/', start);
-      const end = slash < 0 ? path.length : slash;
-      node = node.children.get(path.slice(start, end));
-      start = end + 1;
-    }
-    while (depth > 0) {
-      const found = (this.#path[--depth] as CandidateIndex).find(facts, undefined);
+  #findPrefix(facts: RouteFacts, stations: number): Candidate | undefined {
+    for (let at = stations - 1; at >= 0; at--) {
+      const found = this.#tree.met(at).index?.find(facts, undefined);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  #plant(candidate: PathCandidate): void {
-    let node = this.#root;
-    const elements = candidate.path.value === '/' ? [] : candidate.path.value.slice(1).split('/');
-    for (const element of elements) {
-      let child = node.children.get(element);
-      if (child === undefined) node.children.set(element, (child = newNode()));
-      node = child;
-    }
-    node.candidates.push(candidate);
+  #station(prefix: string): Station {
+    const node = this.#tree.plant(prefix);
+    node.value ??= { index: undefined, patterns: [] };
+    return node.value;
   }
 }
 
@@ -121,17 +118,4 @@ function patternEntry(candidates: readonly PathCandidate[]): PatternEntry {
   const [first] = candidates as [PathCandidate];
   const { pattern } = first.path as Extract<PathKey, { kind: 'regex' }>;
   return { pattern, first: first.order, index: new CandidateIndex(candidates) };
-}
-
-function newNode(): PrefixNode {
-  return { children: new Map(), candidates: [], index: undefined };
-}
-
-/** Not recursive: a path may have as many elements as characters. */
-function seal(root: PrefixNode): void {
-  const open = [root];
-  for (let node = open.pop(); node !== undefined; node = open.pop()) {
-    if (node.candidates.length > 0) node.index = new CandidateIndex(node.candidates);
-    open.push(...node.children.values());
-  }
 }

@@ -60,9 +60,7 @@ describe('PatternCompiler', () => {
     ['a{1000}a{1000}', 'steps'],
     ['a'.repeat(4_097), 'characters'],
   ])('refuses %.20s', (source, reason) => {
-    const pattern = new PatternCompiler().compile(source);
-    expect(pattern).toBeInstanceOf(Error);
-    expect(String(pattern)).toContain(reason);
+    expect(refusal(new PatternCompiler(), source)).toContain(reason);
   });
 
   test('compiles equal patterns once', () => {
@@ -73,19 +71,25 @@ describe('PatternCompiler', () => {
   test('bounds the number of patterns', () => {
     const compiler = new PatternCompiler();
     for (let i = 0; i < 1_000; i++) expect(compiler.compile(`/${i}`)).toBeInstanceOf(Pattern);
-    expect(String(compiler.compile('/more'))).toContain('More than 1000');
+    expect(refusal(compiler, '/more')).toContain('More than 1000');
     expect(compiler.compile('/999')).toBeInstanceOf(Pattern);
   });
 
   test('bounds the work that oversized patterns make', () => {
     const compiler = new PatternCompiler();
     const reasons = Array.from({ length: 40 }, (_, i) =>
-      String(compiler.compile(`(((${'a'.repeat(300 + i)}){10}){10}){10}`)),
+      refusal(compiler, `(((${'a'.repeat(300 + i)}){10}){10}){10}`),
     );
     expect(reasons[0]).toContain('steps');
     expect(reasons.at(-1)).toContain('too large');
   });
 });
+
+/** Why a pattern was refused. */
+function refusal(compiler: PatternCompiler, source: string): string {
+  const pattern = compiler.compile(source);
+  return pattern instanceof Error ? pattern.message : 'It was not refused';
+}
 
 describe('literalPrefix()', () => {
   test.each([

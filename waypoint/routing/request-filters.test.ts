@@ -11,7 +11,7 @@ import type {
 } from '../../mesh/model/routing.ts';
 import { MirrorSampler } from './mirror-sampler.ts';
 import { applyRequestFilters, type FilteredRequest } from './request-filters.ts';
-import { makeBackend, makeHead } from './route-fixture.ts';
+import { makeBackend, makeHead } from './testing/route-fixture.ts';
 
 function apply(
   filters: readonly HttpFilter[],

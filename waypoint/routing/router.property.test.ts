@@ -6,7 +6,14 @@ import type { Header } from '../../mesh/h2/header.ts';
 import { normalizeTarget } from '../../mesh/http/path.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import type { HttpMatch, HttpRule, NamedMatch } from '../../mesh/model/routing.ts';
-import { makeGrpcHead, makeGrpcRule, makeHead, makeMatch, makeRoutes, makeRule } from './route-fixture.ts';
+import {
+  makeGrpcHead,
+  makeGrpcRule,
+  makeHead,
+  makeMatch,
+  makeRoutes,
+  makeRule,
+} from './testing/route-fixture.ts';
 import { compileRoutes } from './router.ts';
 
 /** Criteria in the order of the text, larger first. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { SessionPersistence } from '../../mesh/model/routing.ts';
 import type { ServiceKey } from '../../mesh/model/service.ts';
 import type { WorkloadUid } from '../../mesh/model/workload.ts';
-import { makeBackend, makeHead } from './route-fixture.ts';
+import { makeBackend, makeHead } from './testing/route-fixture.ts';
 import {
   decodeSession,
   encodeSession,

@@ -1,9 +1,9 @@
 // Hand-made routes and requests for tests: everything left out is empty.
 
-import type { Header } from '../../mesh/h2/header.ts';
-import type { RequestHead } from '../../mesh/http/message.ts';
-import type { Backend, HttpMatch, HttpRule, NamedMatch, RouteSet } from '../../mesh/model/routing.ts';
-import type { ServiceKey } from '../../mesh/model/service.ts';
+import type { Header } from '../../../mesh/h2/header.ts';
+import type { RequestHead } from '../../../mesh/http/message.ts';
+import type { Backend, HttpMatch, HttpRule, NamedMatch, RouteSet } from '../../../mesh/model/routing.ts';
+import type { ServiceKey } from '../../../mesh/model/service.ts';
 
 export function makeMatch(parts: Partial<HttpMatch>): HttpMatch {
   return { path: undefined, method: undefined, headers: [], query: [], grpc: undefined, ...parts };
