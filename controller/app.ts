@@ -29,7 +29,7 @@ import type { Resources } from './resources/resources.ts';
 import { DirectorySource } from './source/directory-source.ts';
 import { formatProblem, type Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
-import { type ObjectStatus, isBadCondition } from './translate/statuses.ts';
+import { allConditions, type ObjectStatus, isBadCondition } from './translate/statuses.ts';
 import { translate } from './translate/translate.ts';
 import { ModelWaypoints } from './waypoint-identities.ts';
 
@@ -256,8 +256,9 @@ export class Controller {
   /** Each problem and each bad status is logged once, when it appears. */
   #reportNew(problems: readonly Problem[], statuses: readonly ObjectStatus[]): void {
     const lines = new Set(problems.map(formatProblem));
-    for (const { kind, namespace, name, conditions } of statuses) {
-      for (const { type, status, reason, message } of conditions) {
+    for (const object of statuses) {
+      const { kind, namespace, name } = object;
+      for (const { type, status, reason, message } of allConditions(object)) {
         if (!isBadCondition({ type, status })) continue;
         lines.add(
           `${kind} ${namespace === '' ? name : `${namespace}/${name}`}: ${type} ${status} (${reason}): ${message}`,

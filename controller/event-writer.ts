@@ -8,7 +8,7 @@ import type { Logger } from '../mesh/runtime/logger.ts';
 import type { KubeClient } from './kubernetes/kube-client.ts';
 import { KubeError } from './kubernetes/kube-error.ts';
 import { formatReference, type ObjectReference } from './resources/resources.ts';
-import { isBadCondition, type ObjectStatus } from './translate/statuses.ts';
+import { allConditions, isBadCondition, type ObjectStatus } from './translate/statuses.ts';
 
 export interface EventWriterOptions {
   readonly client: Pick<KubeClient, 'request'>;
@@ -66,7 +66,7 @@ export class EventWriter {
   #tell(): void {
     const told = new Set<string>();
     for (const status of this.#statuses) {
-      for (const { type, status: value, reason, message } of status.conditions) {
+      for (const { type, status: value, reason, message } of allConditions(status)) {
         if (!isBadCondition({ type, status: value })) continue;
         const key = `${formatReference(status)} ${reason} ${message}`;
         told.add(key);

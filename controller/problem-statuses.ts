@@ -4,7 +4,7 @@
 import type { ObjectReference } from './resources/resources.ts';
 import { formatReference } from './resources/resources.ts';
 import type { Problem } from './source/problem.ts';
-import type { ObjectStatus } from './translate/statuses.ts';
+import type { Condition, ObjectStatus } from './translate/statuses.ts';
 
 /** `statuses` with those of broken objects put in place; `generationOf` is the object's own, which was not read. */
 export function withProblems(
@@ -28,12 +28,23 @@ export function withProblems(
       message: field === undefined || field === '' ? message : `${field}: ${message}`,
     }));
     const message = faults.map((fault) => fault.message).join('; ');
+    const refused: Condition = { type: 'Accepted', status: 'False', reason: 'Invalid', message, faults };
+    const translated = statuses.find((status) => formatReference(status) === key);
     broken.set(key, {
       ...reference,
       ...(generation === undefined ? {} : { generation }),
-      conditions: [{ type: 'Accepted', status: 'False', reason: 'Invalid', message, faults }],
+      ...said(refused, translated),
     });
   }
   if (broken.size === 0) return statuses;
   return [...statuses.filter((status) => !broken.has(formatReference(status))), ...broken.values()];
+}
+
+/** A route has no conditions of its own: each parent is told. */
+function said(
+  refused: Condition,
+  translated: ObjectStatus | undefined,
+): Pick<ObjectStatus, 'conditions' | 'parents'> {
+  if (translated?.parents === undefined) return { conditions: [refused] };
+  return { conditions: [], parents: translated.parents.map(({ ref }) => ({ ref, conditions: [refused] })) };
 }

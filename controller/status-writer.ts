@@ -1,4 +1,4 @@
-// Writes the statuses of our own kinds to the API server, by server-side apply on the status subresource: only while
+// Writes statuses to the API server, by server-side apply on the status subresource where nobody else writes: only while
 // leading, only what differs from what the object says already, at most once a second for each object. The queue is a
 // set of objects, so however fast a status changes only its last state is written.
 
@@ -11,7 +11,7 @@ import { objectPath } from './kubernetes/object-path.ts';
 import { formatReference, type KindName, type ObjectReference } from './resources/resources.ts';
 import type { LiveStatus } from './source/kind-objects.ts';
 import type { ObjectStatus } from './translate/statuses.ts';
-import { isWritten, type WrittenStatus, writtenStatus } from './written-status.ts';
+import { isSharedStatus, isWritten, type WrittenStatus, writtenStatus } from './written-status.ts';
 
 /** What the writer must know of the cluster. */
 export interface StatusView {
@@ -166,18 +166,23 @@ export class StatusWriter {
     { kind, namespace, name }: ObjectStatus,
     { live, served, wanted }: { live: LiveStatus; served: ServedKind; wanted: WrittenStatus },
   ): Promise<void> {
-    const query = new URLSearchParams({ fieldManager, force: 'true' });
+    const shared = isSharedStatus(kind);
+    const query = new URLSearchParams(shared ? { fieldManager } : { fieldManager, force: 'true' });
+    // The uid makes the API server refuse to write to another object of the same name. A list that others write to as
+    // well is replaced as a whole, and only in the version that was read, so that no entry of theirs is lost.
+    const { uid, resourceVersion } = live;
     await this.#options.client.request({
       method: 'PATCH',
       path: `${objectPath(served, { namespace, name })}/status?${query}`,
-      contentType: 'application/apply-patch+yaml',
-      body: {
-        apiVersion: served.apiVersion,
-        kind,
-        // The uid makes the API server refuse to write to another object of the same name.
-        metadata: { name, uid: live.uid, ...(namespace === '' ? {} : { namespace }) },
-        status: wanted,
-      },
+      contentType: shared ? 'application/merge-patch+json' : 'application/apply-patch+yaml',
+      body: shared
+        ? { metadata: { uid, resourceVersion }, status: wanted }
+        : {
+            apiVersion: served.apiVersion,
+            kind,
+            metadata: { name, uid, ...(namespace === '' ? {} : { namespace }) },
+            status: wanted,
+          },
       signal: this.#closing.signal,
       timeoutMs: 10_000,
     });
@@ -207,9 +212,6 @@ export class StatusWriter {
 }
 
 /** What was written but for the times. */
-function describe({ observedGeneration, conditions }: WrittenStatus): string {
-  return JSON.stringify([
-    observedGeneration,
-    conditions.map(({ lastTransitionTime: _time, ...rest }) => rest),
-  ]);
+function describe(status: WrittenStatus): string {
+  return JSON.stringify(status, (key, value: unknown) => (key === 'lastTransitionTime' ? undefined : value));
 }

@@ -3,7 +3,7 @@
 
 import { compareProblems, formatFieldPath, formatProblem, type Problem } from './source/problem.ts';
 import { type LoadedDirectory, loadDirectory } from './source/load-directory.ts';
-import { type Condition, isBadCondition, type ObjectStatus } from './translate/statuses.ts';
+import { allConditions, type Condition, isBadCondition, type ObjectStatus } from './translate/statuses.ts';
 import { translate } from './translate/translate.ts';
 
 export interface Validation {
@@ -27,25 +27,28 @@ export async function validateDirectory(directory: string): Promise<Validation> 
 function statusProblems(status: ObjectStatus, loaded: LoadedDirectory): Problem[] {
   const { kind, namespace, name } = status;
   const object = { kind, namespace, name };
-  return status.conditions.filter(isWorthALine).flatMap((condition) =>
-    (condition.faults.length > 0 ? condition.faults : [{ message: condition.message, field: [] }]).map(
-      (fault) => {
-        const place = loaded.locate(object, fault.field ?? []) ?? { file: '', line: 0, column: 0 };
-        const field =
-          fault.field === undefined || fault.field.length === 0
-            ? {}
-            : { field: formatFieldPath(fault.field) };
-        return { ...place, object, ...field, message: fault.message, severity: severityOf(condition) };
-      },
-    ),
-  );
+  return allConditions(status)
+    .filter(isWorthALine)
+    .flatMap((condition) =>
+      (condition.faults.length > 0 ? condition.faults : [{ message: condition.message, field: [] }]).map(
+        (fault) => {
+          const place = loaded.locate(object, fault.field ?? []) ?? { file: '', line: 0, column: 0 };
+          const field =
+            fault.field === undefined || fault.field.length === 0
+              ? {}
+              : { field: formatFieldPath(fault.field) };
+          return { ...place, object, ...field, message: fault.message, severity: severityOf(condition) };
+        },
+      ),
+    );
 }
 
 function isWorthALine(condition: Condition): boolean {
-  return isBadCondition(condition) || condition.reason !== 'Accepted';
+  return isBadCondition(condition) || (condition.type === 'Accepted' && condition.reason !== 'Accepted');
 }
 
 /** What is in force but not as the user may think is a warning; so is a reference to what is not there yet. */
 function severityOf(condition: Condition): Problem['severity'] {
-  return isBadCondition(condition) && condition.type !== 'ResolvedRefs' ? 'error' : 'warning';
+  const isMistake = condition.type !== 'ResolvedRefs' && condition.type !== 'Programmed';
+  return isBadCondition(condition) && isMistake ? 'error' : 'warning';
 }

@@ -11,6 +11,7 @@ import { KindWatch, type KindWatchOptions, type WatchState } from '../kubernetes
 import type { KubeError } from '../kubernetes/kube-error.ts';
 import { waitFor } from '../kubernetes/wait.ts';
 import { metadataOnlySchema } from '../resources/core-kinds.ts';
+import { gatewayGroup } from '../resources/gateway-kinds.ts';
 import {
   groupOf,
   ownApiVersion,
@@ -245,7 +246,7 @@ export class ClusterSource implements ResourceSource {
     const { client, clock, watch: tuning = {} } = this.#options;
     let objects = this.#objects.get(kind.kind);
     if (objects === undefined) {
-      objects = new KindObjects(kind, { keepStatus: kind.apiVersion === ownApiVersion });
+      objects = new KindObjects(kind, { keepStatus: hasStatus(kind) });
       this.#objects.set(kind.kind, objects);
     }
     const store = objects;
@@ -261,7 +262,7 @@ export class ClusterSource implements ResourceSource {
       },
       onChanged: (object) => {
         if (store.put(object)) this.#schedule();
-        else if (kind.apiVersion === ownApiVersion) this.#reportLive(kind.kind, object.metadata);
+        else if (hasStatus(kind)) this.#reportLive(kind.kind, object.metadata);
       },
       onDeleted: (object) => {
         store.delete(object);
@@ -383,6 +384,11 @@ export class ClusterSource implements ResourceSource {
     }
     return problems;
   }
+}
+
+/** Kinds that this controller writes statuses of. */
+function hasStatus({ kind, apiVersion }: ResourceKind): boolean {
+  return apiVersion === ownApiVersion || (groupOf(apiVersion) === gatewayGroup && kind !== 'ReferenceGrant');
 }
 
 const wantedKinds: readonly WantedKind[] = [...resourceKinds.values()].map((kind) => ({

@@ -61,6 +61,7 @@ describe('KindObjects', () => {
     expect(objects.live('shop/web')).toEqual({
       uid: 'u1',
       apiVersion: 'weft.dev/v1alpha1',
+      resourceVersion: '',
       generation: 3,
       status: { conditions: [] },
     });

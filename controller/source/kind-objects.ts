@@ -16,6 +16,7 @@ export interface LiveStatus {
   readonly uid: string;
   readonly apiVersion: string;
   readonly generation: number | undefined;
+  readonly resourceVersion: string;
   /** As the object has it. */
   readonly status: unknown;
 }
@@ -124,6 +125,7 @@ export class KindObjects {
           uid,
           apiVersion: raw.apiVersion ?? this.#kind.apiVersion,
           generation: raw.metadata.generation,
+          resourceVersion: raw.metadata.resourceVersion ?? '',
           status: raw['status'],
         }
       : undefined;

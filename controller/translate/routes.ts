@@ -51,7 +51,9 @@ export function translateRoutes(context: RoutesContext): readonly ServiceRouting
       metadata: route.metadata,
       refs,
     });
-    if (parents.length > 0) attach(context, { route, parents, resolver, table, served });
+    // Without a parent of ours nothing is said, so that what was said before is taken back.
+    if (parents.length === 0) context.statuses.describe(route.kind, route.metadata, { parents: [] });
+    else attach(context, { route, parents, resolver, table, served });
   }
   const byKey = new Map<ServiceKey, ServiceDraft>(services.map((draft) => [draft.service.key, draft]));
   return [...bindings.served].flatMap(([gateway, drafts]) =>

@@ -67,9 +67,9 @@ export function isBadCondition({ type, status }: Pick<Condition, 'type' | 'statu
   return (status === 'False') === (type !== 'Conflicted' && type !== 'PartiallyInvalid');
 }
 
-/** Those of the object itself and of all its parts, each once. */
+/** Those of the object itself, its parents and its listeners, each once; ancestors only repeat them. */
 export function allConditions(status: ObjectStatus): readonly Condition[] {
-  const parts = [...(status.parents ?? []), ...(status.ancestors ?? [])].flatMap((part) => part.conditions);
+  const parts = (status.parents ?? []).flatMap((part) => part.conditions);
   const listeners = (status.gateway?.listeners ?? []).flatMap((listener) => listener.conditions);
   const seen = new Set<string>();
   return [...status.conditions, ...parts, ...listeners].filter((condition) => {

@@ -15,7 +15,9 @@ import { translateGateways, type Waypoint, waypointServices } from './gateways.t
 import { translateMeshConfig } from './mesh-config.ts';
 import { translatePeerAuthentications } from './peer-authentications.ts';
 import { translatePods } from './pods.ts';
+import { withAncestors } from './policy-ancestors.ts';
 import { compareText } from './precedence.ts';
+import { translateRequestAuthentications } from './request-authentications.ts';
 import { translateRoutes } from './routes.ts';
 import { translateServiceEntries } from './service-entries.ts';
 import { finishService, type ServiceDraft } from './service-draft.ts';
@@ -60,11 +62,12 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
   const bindings = bindWaypoints(context, { services, workloads });
 
   const byNamespace = Map.groupBy(workloads, ({ base }) => base.namespace);
-  const policiesContext = { ...context, rootNamespace, workloads, byNamespace };
+  const policiesContext = { ...context, rootNamespace, services, workloads, byNamespace };
   const policies = [
     ...translateAuthorizationPolicies(policiesContext),
     ...translatePeerAuthentications(policiesContext, meshConfig),
   ];
+  const requestAuthentications = translateRequestAuthentications(policiesContext);
   const trafficPolicies = applyTrafficPolicies(context, services);
   const routings = translateRoutes({ ...context, bindings, services, policies: trafficPolicies });
   const waypointConfigs = finishGateways(context, waypoints, { standIns, bindings });
@@ -76,10 +79,10 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
     pods: sortedMap(pods.nodePods, (pod) => pod.uid),
     waypoints: sortedMap(waypointConfigs, ({ gateway }) => gateway),
     routings: sortedMap(routings, ({ key }) => key),
-    requestAuthentications: new Map(),
+    requestAuthentications: sortedMap(requestAuthentications, ({ key }) => key),
     meshConfig,
   };
-  return { model, statuses: statuses.finish() };
+  return { model, statuses: withAncestors(statuses.finish(), resources) };
 }
 
 type JoinContext = Parameters<typeof translatePods>[0] & { readonly waypoints: Map<GatewayKey, Waypoint> };
