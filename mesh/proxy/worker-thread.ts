@@ -27,6 +27,7 @@ export interface WorkerThreadHandler<From> {
 export class WorkerThread<To, From extends WorkerMessage> {
   readonly #worker: Worker;
   readonly #handler: WorkerThreadHandler<From>;
+  readonly #ended = Promise.withResolvers<void>();
   #wakeFd = -1;
   #queued: To[] = [];
   readonly #answers = new Map<number, (answer: From) => void>();
@@ -42,6 +43,7 @@ export class WorkerThread<To, From extends WorkerMessage> {
       handler.onDied(error instanceof Error ? error : new Error(String(error))),
     );
     this.#worker.on('exit', (code) => {
+      this.#ended.resolve();
       if (!this.#stopping) handler.onDied(new Error(`A data worker ended with code ${code}`));
     });
   }
@@ -62,12 +64,11 @@ export class WorkerThread<To, From extends WorkerMessage> {
     });
   }
 
-  /** Posts the last message, which ends the thread, and resolves when it has ended. */
-  async stop(last: To): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+  /** Posts the last message, which ends the thread, and resolves when it has ended; it may have before. */
+  stop(last: To): Promise<void> {
     this.post(last);
     this.#stopping = true;
-    await ended;
+    return this.#ended.promise;
   }
 
   #send(message: To): void {

@@ -1,0 +1,194 @@
+// A waypoint's process, in this one, against a real controller over loopback: what it waits for, what it serves then, and
+// what becomes of it when the controller goes away or the waypoint is asked to end.
+
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Controller, type ControllerPorts } from '../../controller/app.ts';
+import { parseControllerConfig } from '../../controller/config.ts';
+import { JoinTokens } from '../../controller/identity/join-tokens.ts';
+import { systemClock } from '../../mesh/runtime/clock.ts';
+import { createLogger, setLogLevel } from '../../mesh/runtime/logger.ts';
+import { Waypoint } from '../../waypoint/app.ts';
+import { waypointConfig } from '../../waypoint/config.ts';
+
+const logger = createLogger({ component: 'test', level: 'silent' });
+const mesh = (backendPort: number) => `
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { weft.dev/mode: ambient, weft.dev/waypoint: gate } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: ServiceEntry
+metadata: { name: api, namespace: shop }
+spec:
+  hosts: [api.example]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{ number: 80, name: http, protocol: HTTP, targetPort: ${backendPort} }]
+  endpoints: [{ address: 127.0.0.1 }]
+`;
+const gateway = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: gate, namespace: shop }
+spec: { gatewayClassName: weft-waypoint, listeners: [{ name: mesh, port: 15008, protocol: HBONE }] }
+`;
+
+// The waypoint's parts have loggers of their own.
+setLogLevel('silent');
+
+let root: string;
+let backend: Server;
+let controller: Controller | undefined;
+let ports: ControllerPorts;
+let waypoint: Waypoint | undefined;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'weft-waypoint-'));
+  await mkdir(join(root, 'config'));
+  backend = createServer((request, response) => response.end(`hello ${request.url}`));
+  await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve));
+  await manifest('mesh.yaml', mesh((backend.address() as AddressInfo).port));
+  await startController('127.0.0.1:0');
+});
+
+afterEach(async () => {
+  waypoint?.cutDrain();
+  await waypoint?.stop('asked');
+  waypoint = undefined;
+  await controller?.stop();
+  controller = undefined;
+  backend.closeAllConnections();
+  await new Promise((resolve) => backend.close(resolve));
+  await rm(root, { recursive: true, force: true });
+});
+
+async function startController(address: string): Promise<void> {
+  const parsed = parseControllerConfig({
+    config: join(root, 'config'),
+    state: join(root, 'state'),
+    address,
+    admin: '127.0.0.1:0',
+    'log-level': 'silent',
+  });
+  if (!parsed.ok) throw new Error(parsed.problems.join('\n'));
+  controller = new Controller(parsed.config, { clock: systemClock });
+  ports = await controller.start();
+}
+
+/** Written beside and moved into place, as a careful editor does. */
+async function manifest(name: string, text: string): Promise<void> {
+  await writeFile(join(root, 'new'), text);
+  await rename(join(root, 'new'), join(root, 'config', name));
+}
+
+async function startWaypoint(flags: readonly string[] = []): Promise<void> {
+  const tokens = new JoinTokens({ stateDir: join(root, 'state'), clock: systemClock });
+  const { token } = await tokens.createForWaypoint('shop/gate');
+  await writeFile(join(root, 'token'), token);
+  const parsed = waypointConfig(
+    [
+      '--gateway=shop/gate',
+      `--controller=127.0.0.1:${ports.grpc}`,
+      `--token-file=${join(root, 'token')}`,
+      `--root-cert=${join(root, 'state', 'root-cert.pem')}`,
+      '--hbone-address=127.0.0.1:0',
+      '--state-dir=none',
+      '--admin-port=0',
+      '--metrics-port=0',
+      '--readiness-port=0',
+      '--log-level=silent',
+      ...flags,
+    ],
+    {},
+  );
+  if (!parsed.ok) throw new Error(parsed.problems.join('\n'));
+  waypoint = new Waypoint(parsed.values, logger);
+  await waypoint.start();
+}
+
+async function page(port: 'admin' | 'metrics' | 'readiness', path: string): Promise<string> {
+  const reply = await fetch(`http://127.0.0.1:${waypoint?.pagePorts[port]}${path}`);
+  return await reply.text();
+}
+
+/** Asks until the page says so. @throws when the waypoint fails; the test's own limit ends it otherwise */
+async function untilReadiness(says: RegExp): Promise<void> {
+  while (!says.test(await page('readiness', '/healthz/ready'))) {
+    await Promise.race([delay(20), waypoint?.failed]);
+  }
+}
+
+/** A port nobody listens on now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe('a waypoint', () => {
+  it('is not ready, and listens nowhere, until the controller knows its Gateway', async () => {
+    const port = await freePort();
+    await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`]);
+    await untilReadiness(/pending: configuration from the controller, certificate, listeners/);
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+    await manifest('gateway.yaml', gateway);
+    await untilReadiness(/^ready$/);
+    const dump = JSON.parse(await page('admin', '/config_dump'));
+    expect(dump.waypoint).toMatchObject({ gateway: 'shop/gate', ready: true, serviceAccount: 'gate' });
+    expect(dump.certificates).toMatchObject([
+      { identity: 'spiffe://cluster.local/ns/shop/sa/gate', state: 'Available' },
+    ]);
+    expect(dump.routings.map(({ key }: { key: string }) => key)).toEqual(['shop/gate|shop/api.example']);
+  });
+
+  it('serves requests, counts them, and goes on while the controller is away', async () => {
+    await manifest('gateway.yaml', gateway);
+    const port = await freePort();
+    await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`]);
+    await untilReadiness(/^ready$/);
+    const ask = async () => {
+      const reply = await fetch(`http://127.0.0.1:${port}/a`, { headers: { connection: 'close' } });
+      return `${reply.status} ${await reply.text()}`;
+    };
+    expect(await ask()).toBe('200 hello /a');
+    await controller?.stop();
+    controller = undefined;
+    expect(await ask()).toBe('200 hello /a');
+    const metrics = await page('metrics', '/metrics');
+    expect(metrics).toMatch(/^istio_requests_total\{reporter="waypoint",.*response_code="200".*\} 2$/m);
+    expect(metrics).toMatch(/^istio_build\{component="waypoint",/m);
+    expect(metrics.endsWith('# EOF\n')).toBe(true);
+  });
+
+  it('finishes what is under way when asked to end, and takes nothing new', async () => {
+    await manifest('gateway.yaml', gateway);
+    const [port, arrived, go] = [
+      await freePort(),
+      Promise.withResolvers<void>(),
+      Promise.withResolvers<void>(),
+    ];
+    backend.removeAllListeners('request');
+    backend.on('request', (_request, response) => {
+      arrived.resolve();
+      void go.promise.then(() => response.end('late'));
+    });
+    await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`]);
+    await untilReadiness(/^ready$/);
+    const late = fetch(`http://127.0.0.1:${port}/`);
+    await arrived.promise;
+    const stopped = waypoint?.stop('asked');
+    waypoint = undefined;
+    go.resolve();
+    expect(await (await late).text()).toBe('late');
+    await stopped;
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+  });
+});
