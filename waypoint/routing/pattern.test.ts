@@ -28,16 +28,40 @@ describe('Pattern', () => {
     expect(compile('gr[öü]ß').matches(toOctets('gräß'))).toBe(false);
   });
 
-  test('does not match texts beyond its bound', () => {
-    expect(compile('a*').matches('a'.repeat(8_192))).toBe(true);
-    expect(compile('a*').matches('a'.repeat(8_193))).toBe(false);
+  test('reads texts up to its bound, and says when one was longer', () => {
+    const compiler = new PatternCompiler();
+    const pattern = compiler.compile('a*') as Pattern;
+    expect(pattern.matches('a'.repeat(8_192))).toBe(true);
+    expect(compiler.effort.exceeded).toBe(false);
+    expect(pattern.matches('a'.repeat(8_193))).toBe(false);
+    expect(compiler.effort.exceeded).toBe(true);
+    expect(pattern.matches('a')).toBe(false);
+    compiler.effort.reset();
+    expect(pattern.matches('a')).toBe(true);
+  });
+
+  test('a request may cost its patterns so much and no more', () => {
+    const compiler = new PatternCompiler();
+    const pattern = compiler.compile('(?:[ab]*a[ab]{90}){5}c') as Pattern;
+    let runs = 0;
+    while (!compiler.effort.exceeded && runs < 1_000) {
+      pattern.matches('ab'.repeat(4_000));
+      runs++;
+    }
+    expect(runs).toBeGreaterThan(1);
+    expect(runs).toBeLessThan(10);
   });
 
   test.each(['(a+)+$', '(a|a)*b', '(.*a){20}', '(a?){60}a{60}b', '([a-z]+)*!', '(?:.*a.{60}b)+x'])(
     '%s runs through a hostile text, where a backtracking engine would not end',
     (source) => {
-      const pattern = compile(source);
-      for (let i = 0; i < 20; i++) expect(pattern.matches(`${'ab'.repeat(2_000)}${i}#`)).toBe(false);
+      const compiler = new PatternCompiler();
+      const pattern = compiler.compile(source) as Pattern;
+      for (let i = 0; i < 20; i++) {
+        compiler.effort.reset();
+        expect(pattern.matches(`${'ab'.repeat(2_000)}${i}#`)).toBe(false);
+        expect(compiler.effort.exceeded).toBe(false);
+      }
     },
   );
 

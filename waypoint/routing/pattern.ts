@@ -12,26 +12,55 @@ const maxProgramSize = 1_024;
 const compileBudget = 2_000_000;
 /** Different patterns of a route set. */
 const maxPatterns = 1_000;
-/** Longer texts do not match. Longer than the request lines that servers accept (8 KB is common). */
+/** Characters of a text; as long as the request lines that servers commonly accept. */
 const maxTextLength = 8_192;
+/** Steps times characters that one request may cost; some 80 ms at the very worst, when no state is cached. */
+const maxEffort = 16_000_000;
 /** Bytes that the automata of a route set may cache; each pattern has a share within the bounds below. */
 const cacheBytes = 4 * 1024 * 1024;
 const minCacheBytes = 16 * 1024;
 const maxCacheBytes = 256 * 1024;
 
+/**
+ * What the patterns of a route set cost the request that is being matched. A request that asks too much must not be routed
+ * at all: if its pattern merely did not match, a long text would be a way around the rule.
+ */
+export class PatternEffort {
+  #left = maxEffort;
+
+  get exceeded(): boolean {
+    return this.#left < 0;
+  }
+
+  /** A request begins. */
+  reset(): void {
+    this.#left = maxEffort;
+  }
+
+  /** Whether a program of `steps` may run over a text of `length`. */
+  spend(steps: number, length: number): boolean {
+    this.#left = length > maxTextLength ? -1 : this.#left - steps * length;
+    return this.#left >= 0;
+  }
+}
+
 export class Pattern {
   readonly #program: RE2JS;
+  readonly #steps: number;
+  readonly #effort: PatternEffort;
   /** What every match begins with. */
   readonly #literal: string;
 
-  constructor(source: string, program: RE2JS) {
+  constructor(source: string, program: RE2JS, effort: PatternEffort) {
     this.#program = program;
+    this.#steps = program.programSize();
     this.#literal = literalPrefix(source);
+    this.#effort = effort;
   }
 
-  /** Whether all of `text` matches; its octets are read as UTF-8. */
+  /** Whether all of `text` matches; its octets are read as UTF-8. Meaningless once the effort is exceeded. */
   matches(text: string): boolean {
-    if (text.length > maxTextLength || !text.startsWith(this.#literal)) return false;
+    if (!text.startsWith(this.#literal) || !this.#effort.spend(this.#steps, text.length)) return false;
     return this.#program.testExact(fromOctets(text));
   }
 
@@ -45,6 +74,8 @@ export class Pattern {
 
 /** Compiles the patterns of one route set, each different one once. */
 export class PatternCompiler {
+  /** Of all its patterns. */
+  readonly effort = new PatternEffort();
   readonly #compiled = new Map<string, Pattern | Error>();
   #spent = 0;
 
@@ -81,7 +112,7 @@ export class PatternCompiler {
           `Regular expression "${source}" compiles to ${size} steps; at most ${maxProgramSize}`,
         );
       }
-      return new Pattern(source, program);
+      return new Pattern(source, program, this.effort);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       return new Error(`Regular expression "${source}" is not RE2 syntax: ${reason}`);

@@ -324,6 +324,15 @@ describe('compileRoutes()', () => {
     expect(routes.match(makeHead('/'))).toBeUndefined();
   });
 
+  test('a text that is too long for a regular expression takes no way around its rule', () => {
+    const rules = [ruleOf('guard', pattern('/admin/.*')), ruleOf('all', {}), ruleOf('exact', exactly('/ok'))];
+    expect(taken(rules, makeHead(`/admin/${'x'.repeat(9_000)}`))).toBeUndefined();
+    expect(taken(rules, makeHead(`/other/${'x'.repeat(9_000)}`))).toBe('all');
+    expect(taken(rules, makeHead('/admin/x'))).toBe('guard');
+    const byHeader = [ruleOf('guard', { headers: [regex('x', 'a.*')] }), ruleOf('all', {})];
+    expect(taken(byHeader, makeHead('/', { headers: [['x', 'a'.repeat(9_000)]] }))).toBeUndefined();
+  });
+
   test('ten thousand rules of every kind are compiled and found', () => {
     const rules = Array.from({ length: 10_000 }, (_, i) => {
       const kinds: Partial<HttpMatch>[] = [

@@ -23,7 +23,7 @@ import {
   pathRank,
   PathTable,
 } from './path-table.ts';
-import { PatternCompiler } from './pattern.ts';
+import { PatternCompiler, type PatternEffort } from './pattern.ts';
 import { WeightedChoice } from './weighted-choice.ts';
 
 export type { RouteMatch } from './candidate.ts';
@@ -38,7 +38,10 @@ export interface CompiledRoutes {
   /** Whether routes are attached; without any, requests go to the service itself, else 404 if none matches. */
   readonly hasRules: boolean;
   readonly problems: readonly RouteProblem[];
-  /** `head.path` must have been through `normalizeTarget`. The answer is shared, not made for the request. */
+  /**
+   * `head.path` must have been through `normalizeTarget`. The answer is shared, not made for the request. None also if the
+   * regular expressions would have to read too much (8 KB of one field): such a request is not routed past their rules.
+   */
   match(head: RequestHead): RouteMatch | undefined;
 }
 
@@ -59,31 +62,39 @@ export function compileRoutes(routes: RouteSet, options: CompileOptions = {}): C
     } else builder.add(rule);
   }
   builder.patterns.finish();
-  const { problems } = builder;
-  return hasGrpc
-    ? new Router(new GrpcTable(orderCandidates(builder.grpc)), { problems, grpcOnly: true })
-    : new Router(new PathTable(orderCandidates(builder.http)), {
-        problems,
-        grpcOnly: false,
-        hasRules: routes.http.length > 0,
-      });
+  return new Router({
+    table: hasGrpc
+      ? new GrpcTable(orderCandidates(builder.grpc))
+      : new PathTable(orderCandidates(builder.http)),
+    problems: builder.problems,
+    effort: builder.patterns.effort,
+    grpcOnly: hasGrpc,
+    hasRules: routes.http.length > 0,
+  });
+}
+
+interface RouterParts {
+  readonly table: { find(facts: RouteFacts): Candidate | undefined };
+  readonly problems: readonly RouteProblem[];
+  readonly effort: PatternEffort;
+  readonly grpcOnly: boolean;
+  readonly hasRules: boolean;
 }
 
 class Router implements CompiledRoutes {
-  readonly hasRules: boolean;
-  readonly problems: readonly RouteProblem[];
-  readonly #table: { find(facts: RouteFacts): Candidate | undefined };
-  readonly #grpcOnly: boolean;
+  readonly #parts: RouterParts;
   readonly #facts: RouteFacts = { method: '', authority: '', headers: [], path: '', query: '' };
 
-  constructor(
-    table: { find(facts: RouteFacts): Candidate | undefined },
-    options: { problems: readonly RouteProblem[]; grpcOnly: boolean; hasRules?: boolean },
-  ) {
-    this.#table = table;
-    this.#grpcOnly = options.grpcOnly;
-    this.problems = options.problems;
-    this.hasRules = options.hasRules ?? true;
+  constructor(parts: RouterParts) {
+    this.#parts = parts;
+  }
+
+  get hasRules(): boolean {
+    return this.#parts.hasRules;
+  }
+
+  get problems(): readonly RouteProblem[] {
+    return this.#parts.problems;
   }
 
   match(head: RequestHead): RouteMatch | undefined {
@@ -94,8 +105,11 @@ class Router implements CompiledRoutes {
     facts.headers = head.headers;
     facts.path = end === head.path.length ? head.path : head.path.slice(0, end);
     facts.query = end === head.path.length ? '' : head.path.slice(end + 1);
-    if (this.#grpcOnly && !isGrpc(fieldValue(facts, 'content-type'))) return undefined;
-    return this.#table.find(facts)?.match;
+    const { table, effort, grpcOnly } = this.#parts;
+    if (grpcOnly && !isGrpc(fieldValue(facts, 'content-type'))) return undefined;
+    effort.reset();
+    const found = table.find(facts);
+    return effort.exceeded ? undefined : found?.match;
   }
 }
 
