@@ -13,6 +13,7 @@ import { PacketCapture } from './packet-capture.ts';
 import {
   type Address,
   controlAddress,
+  controlToPodsCommands,
   type HostPlan,
   linkCommands,
   linkHostCommands,
@@ -22,6 +23,7 @@ import {
   podAddress,
   podCommands,
   podOnNodeCommands,
+  podToControlCommands,
   resolvConf,
 } from './topology.ts';
 
@@ -37,6 +39,8 @@ export interface PodOptions {
   readonly podNamespace: string;
   /** Within the node's range, see podAddress; the next free one by default. */
   readonly address?: Address;
+  /** It can reach the control host; ordinary pods can not. */
+  readonly reachesControl?: boolean;
 }
 
 export class Lab implements AsyncDisposable {
@@ -46,6 +50,8 @@ export class Lab implements AsyncDisposable {
   readonly #pods: LabHost[] = [];
   readonly #processes = new Set<LabProcess>();
   readonly #captures = new Set<PacketCapture>();
+  /** Nodes to whose pods the control host has a way. */
+  readonly #nodesOfControl = new Set<number>();
   #closed = false;
 
   private constructor(state: LabState) {
@@ -95,6 +101,7 @@ export class Lab implements AsyncDisposable {
     this.#makeNamespace(pod.name);
     ipBatch(node.namespace, podOnNodeCommands(nodeIndex, pod));
     ipBatch(pod.namespace, podCommands(nodeIndex, pod));
+    if (options.reachesControl === true) this.#joinControl(nodeIndex, pod);
     const configuration = join('/etc/netns', pod.namespace);
     this.#state.addPath(configuration);
     mkdirSync(configuration, { recursive: true });
@@ -157,6 +164,13 @@ export class Lab implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #joinControl(nodeIndex: number, pod: LabHost): void {
+    ipBatch(pod.namespace, podToControlCommands(nodeIndex, pod));
+    if (this.#nodesOfControl.has(nodeIndex)) return;
+    this.#nodesOfControl.add(nodeIndex);
+    ipBatch(this.control.namespace, controlToPodsCommands(nodeIndex));
   }
 
   #host(plan: Omit<HostPlan, 'namespace'>): LabHost {

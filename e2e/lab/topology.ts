@@ -104,6 +104,20 @@ export function podCommands(node: number, pod: HostPlan): string[] {
   ];
 }
 
+/** Commands inside the control host: the way back to the pods of a node. */
+export function controlToPodsCommands(node: number): string[] {
+  return peerNodeCommands(node);
+}
+
+/** Commands inside a pod that may reach the control host, by way of its node. */
+export function podToControlCommands(node: number, pod: HostPlan): string[] {
+  const { v4, v6 } = gateway(node);
+  return [
+    `route add ${controlAddress.v4}/32 via ${v4} src ${pod.address.v4}`,
+    `route add ${controlAddress.v6}/128 via ${v6} src ${pod.address.v6}`,
+  ];
+}
+
 /** Interface names hold 15 characters; pod names of a lab differ within the first 13. */
 function podInterface(pod: string): string {
   return `p-${pod}`.slice(0, 15);

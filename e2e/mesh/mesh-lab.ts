@@ -24,6 +24,8 @@ export interface MeshPodPlan {
   /** `outside` is not in the mesh. */
   readonly namespace?: 'shop' | 'outside';
   readonly netns?: string;
+  /** It is for a waypoint: the pod of a Gateway that is called as its app, without an application. */
+  readonly waypoint?: boolean;
 }
 
 export interface MeshPod extends MeshPodPlan {
@@ -49,6 +51,7 @@ export class MeshLab {
   readonly #plan: MeshPlan;
   readonly #pods = new Map<string, MeshPod>();
   readonly #tunnels = new Map<string, LabProcess>();
+  readonly #waypoints = new Map<string, LabProcess>();
   readonly #nodeAgents = new Map<string, Agent>();
   #controller: LabProcess | undefined;
 
@@ -134,7 +137,9 @@ export class MeshLab {
 
   /** Resolves when every pod of `shop` is captured, or none is. */
   async untilCaptured(captured = true): Promise<void> {
-    const meshed = [...this.#pods.values()].filter((pod) => pod.namespace !== 'outside');
+    const meshed = [...this.#pods.values()].filter(
+      (pod) => pod.namespace !== 'outside' && pod.waypoint !== true,
+    );
     await eventually(`${captured ? '' : 'not '}captured: all pods`, async () => {
       const states = await Promise.all(this.nodes.map((node) => this.podStates(node.name)));
       const up = meshed.filter((pod) => states.some((state) => state.get(pod.name)?.state === 'Up'));
@@ -169,9 +174,37 @@ export class MeshLab {
     return tunnel;
   }
 
+  waypoint(pod: string): LabProcess {
+    const waypoint = this.#waypoints.get(pod);
+    if (waypoint === undefined) throw new Error(`No waypoint was started in ${pod}`);
+    return waypoint;
+  }
+
+  /** Starts the waypoint of the pod's Gateway in the pod; ready when this resolves. */
+  async startWaypoint(
+    { name, app, host, agent }: MeshPod,
+    flags: readonly string[] = [],
+  ): Promise<LabProcess> {
+    const argv = ['--gateway', `shop/${app}`];
+    argv.push('--controller', `${this.lab.control.address.v4}:${controllerPort}`);
+    argv.push('--token-file', this.#token(`waypoint-${app}`, ['--waypoint', `shop/${app}`]));
+    argv.push('--root-cert', join(this.stateDirectory, 'root-cert.pem'), '--state-dir', 'none');
+    const waypoint = this.program(host, `waypoint-${name}`, ['waypoint/main.ts', ...argv, ...flags]);
+    this.#waypoints.set(name, waypoint);
+    await eventually(
+      `ready: ${waypoint.name}`,
+      async () => {
+        const ready = { host: '127.0.0.1', port: 15021, path: '/healthz/ready', timeoutMs: 5_000 };
+        return (await agent.call('http', ready)).status === 200 ? true : undefined;
+      },
+      30_000,
+    );
+    return waypoint;
+  }
+
   tunnelArguments(node: LabHost, flags: readonly string[] = []): string[] {
     const argv = ['--node', node.name, '--controller', `${this.lab.control.address.v4}:${controllerPort}`];
-    argv.push('--token-file', this.#token(node.name));
+    argv.push('--token-file', this.#token(node.name, ['--node', node.name]));
     argv.push('--root-cert', join(this.stateDirectory, 'root-cert.pem'));
     argv.push('--pin-dir', join(this.#pinDirectory, node.name));
     argv.push('--state-dir', join(this.lab.directory, `state-${node.name}`));
@@ -201,7 +234,8 @@ export class MeshLab {
     this.apply('outside', namespaceObject('outside', false));
     this.enrol(true);
     for (const plan of this.#plan.pods) this.#addPod(plan);
-    await Promise.all([...this.#pods.values()].map((pod) => this.#startApp(pod)));
+    const applications = [...this.#pods.values()].filter(({ waypoint }) => waypoint !== true);
+    await Promise.all(applications.map((pod) => this.#startApp(pod)));
     await this.startController();
     await Promise.all(this.nodes.map((node) => this.startTunnel(node)));
     await this.untilCaptured();
@@ -211,7 +245,11 @@ export class MeshLab {
     const node = this.nodes.find(({ name }) => name === plan.node);
     if (node === undefined) throw new Error(`Pod ${plan.name} names no node of the lab`);
     const { name, namespace = 'shop' } = plan;
-    const host = this.lab.addPod(node, { name, podNamespace: namespace });
+    const host = this.lab.addPod(node, {
+      name,
+      podNamespace: namespace,
+      ...(plan.waypoint === true && { reachesControl: true }),
+    });
     const { v4, v6 } = host.address;
     const pod: MeshPod = { ...plan, host, v4, v6, agent: this.lab.agent(host) };
     this.#pods.set(name, pod);
@@ -223,12 +261,12 @@ export class MeshLab {
     await app.waitForLine(/listening/);
   }
 
-  /** Made once for each node: a restarted ztunnel has the token it had. */
-  #token(node: string): string {
-    const file = `${node}.token`;
+  /** Made once for each name: a restarted program has the token it had. */
+  #token(name: string, whose: readonly string[]): string {
+    const file = `${name}.token`;
     const path = join(this.lab.directory, file);
     if (!readdirSync(this.lab.directory).includes(file)) {
-      const create = ['token', 'create', '--node', node, '--state', this.stateDirectory];
+      const create = ['token', 'create', ...whose, '--state', this.stateDirectory];
       writeFileSync(path, command([process.execPath, join(project, 'cli/main.ts'), ...create]), {
         mode: 0o600,
       });
@@ -237,14 +275,16 @@ export class MeshLab {
   }
 }
 
-export function podObject({ name, namespace = 'shop', app, node, netns, host, v4, v6 }: MeshPod): object {
+export function podObject(pod: MeshPod): object {
+  const { name, namespace = 'shop', app, node, netns, host, v4, v6 } = pod;
+  const ofGateway = pod.waypoint === true ? { 'gateway.networking.k8s.io/gateway-name': app } : {};
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: {
       name,
       namespace,
-      labels: { app },
+      labels: { app, ...ofGateway },
       annotations: { 'weft.dev/netns': netns ?? host.namespace },
     },
     spec: {
@@ -256,9 +296,40 @@ export function podObject({ name, namespace = 'shop', app, node, netns, host, v4
   };
 }
 
-function namespaceObject(name: string, enrolled: boolean): object {
-  const metadata = { name, ...(enrolled ? { labels: { 'weft.dev/mode': 'ambient' } } : {}) };
+export function namespaceObject(name: string, enrolled: boolean, labels: object = {}): object {
+  const metadata = { name, labels: { ...(enrolled ? { 'weft.dev/mode': 'ambient' } : {}), ...labels } };
   return { apiVersion: 'v1', kind: 'Namespace', metadata };
+}
+
+/** A waypoint in namespace `shop`, for its own namespace. */
+export function gatewayObject(name: string, labels: object = {}): object {
+  return {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: { name, namespace: 'shop', labels },
+    spec: {
+      gatewayClassName: 'weft-waypoint',
+      listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
+    },
+  };
+}
+
+/** A Service in front of the pods with label `app`. */
+export function serviceObject(name: string, address: string, labels: object = {}): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'shop', labels },
+    spec: {
+      clusterIP: address,
+      clusterIPs: [address],
+      selector: { app: name },
+      ports: [
+        { name: 'http', port: apiPort, targetPort: apiPort, appProtocol: 'http' },
+        { name: 'echo', port: echoPort, targetPort: echoPort, appProtocol: 'tcp' },
+      ],
+    },
+  };
 }
 
 export function policyObject(name: string, spec: object): object {
