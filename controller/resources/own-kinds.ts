@@ -24,15 +24,24 @@ export interface AuthorizationSource {
   readonly notIpBlocks?: List;
   readonly serviceAccounts?: List;
   readonly notServiceAccounts?: List;
+  readonly requestPrincipals?: List;
+  readonly notRequestPrincipals?: List;
 }
 
 export interface AuthorizationOperation {
   readonly ports?: readonly (number | string)[];
   readonly notPorts?: readonly (number | string)[];
+  readonly hosts?: List;
+  readonly notHosts?: List;
+  readonly methods?: List;
+  readonly notMethods?: List;
+  readonly paths?: List;
+  readonly notPaths?: List;
 }
 
 export interface AuthorizationCondition {
-  readonly key: 'source.ip' | 'source.namespace' | 'source.principal' | 'destination.ip' | 'destination.port';
+  /** An attribute, or one with a name in it: `request.headers[NAME]`, `request.auth.claims[NAME][NAME]`. */
+  readonly key: string;
   readonly values?: List;
   readonly notValues?: List;
 }
@@ -52,6 +61,28 @@ export interface AuthorizationPolicyObject {
     readonly action: 'ALLOW' | 'DENY' | 'AUDIT';
     readonly dryRun: boolean;
     readonly rules?: readonly AuthorizationRule[];
+  };
+}
+
+export interface JwtRuleSpec {
+  readonly issuer: string;
+  readonly audiences?: List;
+  readonly jwksUri?: string;
+  readonly jwks?: string;
+  readonly fromHeaders?: readonly { readonly name: string; readonly prefix: string }[];
+  readonly fromParams?: List;
+  readonly fromCookies?: List;
+  readonly forwardOriginalToken: boolean;
+  readonly outputPayloadToHeader?: string;
+  readonly outputClaimToHeaders?: readonly { readonly header: string; readonly claim: string }[];
+}
+
+export interface RequestAuthenticationObject {
+  readonly metadata: ObjectMeta;
+  readonly spec: {
+    readonly selector?: WorkloadSelector;
+    readonly targetRefs?: readonly TargetRef[];
+    readonly jwtRules?: readonly JwtRuleSpec[];
   };
 }
 

@@ -27,6 +27,7 @@ const kinds: readonly ResourceKind[] = [
   { kind: 'EndpointSlice', apiVersion: 'discovery.k8s.io/v1', namespaced: true, schema: endpointSliceSchema },
   { kind: 'AuthorizationPolicy', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'PeerAuthentication', apiVersion: ownApiVersion, namespaced: true },
+  { kind: 'RequestAuthentication', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'TrafficPolicy', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'ServiceEntry', apiVersion: ownApiVersion, namespaced: true },
   { kind: 'WorkloadEntry', apiVersion: ownApiVersion, namespaced: true },

@@ -7,6 +7,7 @@ import type {
   AuthorizationPolicyObject,
   MeshConfigObject,
   PeerAuthenticationObject,
+  RequestAuthenticationObject,
   ServiceEntryObject,
   TrafficPolicyObject,
   WorkloadEntryObject,
@@ -21,6 +22,7 @@ interface OwnAndCoreTypes {
   EndpointSlice: EndpointSlice;
   AuthorizationPolicy: AuthorizationPolicyObject;
   PeerAuthentication: PeerAuthenticationObject;
+  RequestAuthentication: RequestAuthenticationObject;
   TrafficPolicy: TrafficPolicyObject;
   ServiceEntry: ServiceEntryObject;
   WorkloadEntry: WorkloadEntryObject;
@@ -80,6 +82,7 @@ export function emptyMaps(): { [K in KindName]: Map<ObjectKey, ResourceTypes[K]>
     EndpointSlice: new Map(),
     AuthorizationPolicy: new Map(),
     PeerAuthentication: new Map(),
+    RequestAuthentication: new Map(),
     TrafficPolicy: new Map(),
     ServiceEntry: new Map(),
     WorkloadEntry: new Map(),

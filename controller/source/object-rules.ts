@@ -5,6 +5,7 @@ import type { KindName } from '../resources/resources.ts';
 import type {
   AuthorizationPolicyObject,
   PeerAuthenticationObject,
+  RequestAuthenticationObject,
   ServiceEntryObject,
   TargetRef,
   TrafficPolicyObject,
@@ -22,6 +23,8 @@ export function brokenRules(kind: KindName, object: unknown): readonly BrokenRul
   switch (kind) {
     case 'AuthorizationPolicy':
       return authorizationPolicyRules(object as AuthorizationPolicyObject);
+    case 'RequestAuthentication':
+      return requestAuthenticationRules(object as RequestAuthenticationObject);
     case 'PeerAuthentication':
       return peerAuthenticationRules(object as PeerAuthenticationObject);
     case 'TrafficPolicy':
@@ -34,16 +37,7 @@ export function brokenRules(kind: KindName, object: unknown): readonly BrokenRul
 }
 
 function authorizationPolicyRules({ spec }: AuthorizationPolicyObject): BrokenRule[] {
-  const broken: BrokenRule[] = [];
-  if (spec.selector !== undefined && spec.targetRefs !== undefined) {
-    broken.push({
-      path: ['spec', 'targetRefs'],
-      message: 'Fields selector and targetRefs exclude each other',
-    });
-  }
-  const groups = { Service: ['', 'core'], Gateway: ['gateway.networking.k8s.io'] };
-  const message = "A Service has group '', a Gateway has group 'gateway.networking.k8s.io'";
-  broken.push(...groupRules(spec.targetRefs ?? [], groups, message));
+  const broken = coverageRules(spec);
   for (const [i, rule] of (spec.rules ?? []).entries()) {
     for (const [j, condition] of (rule.when ?? []).entries()) {
       if (condition.values !== undefined || condition.notValues !== undefined) continue;
@@ -51,6 +45,32 @@ function authorizationPolicyRules({ spec }: AuthorizationPolicyObject): BrokenRu
     }
   }
   return broken;
+}
+
+function requestAuthenticationRules({ spec }: RequestAuthenticationObject): BrokenRule[] {
+  const broken = coverageRules(spec);
+  for (const [i, { jwks, jwksUri }] of (spec.jwtRules ?? []).entries()) {
+    if ((jwks === undefined) !== (jwksUri === undefined)) continue;
+    broken.push({ path: ['spec', 'jwtRules', i], message: 'Exactly one of jwks and jwksUri is needed' });
+  }
+  return broken;
+}
+
+/** Of kinds that cover workloads by a selector, or what requests are for by targetRefs. */
+function coverageRules(spec: {
+  readonly selector?: unknown;
+  readonly targetRefs?: readonly TargetRef[];
+}): BrokenRule[] {
+  const groups = {
+    Service: ['', 'core'],
+    ServiceEntry: ['', 'weft.dev'],
+    Gateway: ['gateway.networking.k8s.io'],
+  };
+  const message = "A Service has group '', a ServiceEntry 'weft.dev', a Gateway 'gateway.networking.k8s.io'";
+  const broken = groupRules(spec.targetRefs ?? [], groups, message);
+  if (spec.selector === undefined || spec.targetRefs === undefined) return broken;
+  const both = 'Fields selector and targetRefs exclude each other';
+  return [{ path: ['spec', 'targetRefs'], message: both }, ...broken];
 }
 
 function groupRules(

@@ -87,6 +87,7 @@ describe('parseManifest()', () => {
       'EndpointSlice',
       'AuthorizationPolicy',
       'PeerAuthentication',
+      'RequestAuthentication',
       'TrafficPolicy',
       'ServiceEntry',
       'WorkloadEntry',

@@ -1,14 +1,21 @@
 // The values of an authorization rule to matches of the engine. A value that cannot be used is never just dropped:
 // it is reported, and the caller decides by the policy's action what is the safe reading.
 
+import { isBlankMatch } from '../../mesh/authz/l4-projection.ts';
 import { type Cidr, parseCidr } from '../../mesh/model/ip-address.ts';
-import type { Match, ServiceAccountMatch, StringMatch } from '../../mesh/model/authorization.ts';
+import type {
+  HttpMatchConditions,
+  Match,
+  ServiceAccountMatch,
+  StringMatch,
+} from '../../mesh/model/authorization.ts';
 import type {
   AuthorizationCondition,
   AuthorizationOperation,
   AuthorizationSource,
 } from '../resources/own-kinds.ts';
 import type { FieldPath } from '../source/problem.ts';
+import { parseHeaderName, parseHost, parseMethod, parsePath, parseText } from './http-match.ts';
 
 export interface BadValue {
   readonly path: FieldPath;
@@ -18,7 +25,7 @@ export interface BadValue {
 /** A match, and which of its kinds had a value that cannot be used. */
 export interface ParsedMatch {
   readonly match: Match;
-  readonly spoiled: ReadonlySet<keyof Match>;
+  readonly spoiled: ReadonlySet<Kind>;
   readonly bad: readonly BadValue[];
 }
 
@@ -28,8 +35,9 @@ export interface MatchContext {
   readonly at: FieldPath;
 }
 
-/** The kinds that are lists of alternatives: all but `http`. */
-type MatchLists = Omit<Match, 'http'> & Readonly<Record<string, readonly unknown[]>>;
+type L4Kind = keyof Omit<Match, 'http'>;
+type HttpKind = keyof HttpMatchConditions;
+type Kind = L4Kind | HttpKind;
 
 export const emptyMatch: Match = {
   namespaces: [],
@@ -46,13 +54,31 @@ export const emptyMatch: Match = {
   notServiceAccounts: [],
 };
 
+const emptyHttp: HttpMatchConditions = {
+  hosts: [],
+  notHosts: [],
+  methods: [],
+  notMethods: [],
+  paths: [],
+  notPaths: [],
+  requestPrincipals: [],
+  notRequestPrincipals: [],
+  headers: [],
+  claims: [],
+};
+
 type Parse<T> = (text: string) => T | string;
+
+interface Written {
+  readonly field: string;
+  readonly values: readonly (string | number)[] | undefined;
+}
 
 /** Collects values kind by kind. */
 class MatchBuilder {
   readonly #context: MatchContext;
-  readonly #match: Record<string, readonly unknown[]> = { ...(emptyMatch as MatchLists) };
-  readonly #spoiled = new Set<keyof Match>();
+  readonly #lists: Partial<Record<Kind, readonly unknown[]>> = {};
+  readonly #spoiled = new Set<Kind>();
   readonly #bad: BadValue[] = [];
 
   constructor(context: MatchContext) {
@@ -60,28 +86,58 @@ class MatchBuilder {
   }
 
   /** `parse` returns the value, or a sentence that says what is wrong with it. */
-  add<T extends object | number>(
-    kind: keyof Match,
-    parse: Parse<T>,
-    written: { readonly field: string; readonly values: readonly (string | number)[] | undefined },
-  ): this {
+  add<T extends object | number>(kind: Kind, parse: Parse<T>, written: Written): this {
     if (written.values === undefined) return this;
-    const values: T[] = [];
-    for (const [index, text] of written.values.entries()) {
-      const value = parse(String(text));
-      if (typeof value !== 'string') values.push(value);
-      else {
-        this.#spoiled.add(kind);
-        this.#bad.push({ path: [...this.#context.at, written.field, index], message: value });
-      }
-    }
-    this.#match[kind] = values;
+    const { values, whole } = this.#parse(parse, written);
+    if (!whole) this.#spoiled.add(kind);
+    this.#lists[kind] = values;
     return this;
   }
 
-  finish(): ParsedMatch {
-    return { match: this.#match as unknown as Match, spoiled: this.#spoiled, bad: this.#bad };
+  /** A header or a claim: a condition with a name of its own. */
+  addNamed(
+    kind: 'headers' | 'claims',
+    name: object,
+    { values, notValues }: Pick<AuthorizationCondition, 'values' | 'notValues'>,
+  ): this {
+    const positive = this.#parse(parseText, { field: 'values', values });
+    const negative = this.#parse(parseText, { field: 'notValues', values: notValues });
+    if (!positive.whole) this.#spoiled.add(kind);
+    this.#lists[kind] = [{ ...name, values: positive.values, notValues: negative.values }];
+    return this;
   }
+
+  /** The condition as a whole cannot be used. */
+  spoil(kind: Kind, { field, message }: { readonly field: string; readonly message: string }): this {
+    this.#spoiled.add(kind);
+    this.#bad.push({ path: [...this.#context.at, field], message });
+    return this;
+  }
+
+  #parse<T extends object | number>(
+    parse: Parse<T>,
+    { field, values = [] }: Written,
+  ): { readonly values: readonly T[]; readonly whole: boolean } {
+    const parsed: T[] = [];
+    for (const [index, text] of values.entries()) {
+      const value = parse(String(text));
+      if (typeof value !== 'string') parsed.push(value);
+      else this.#bad.push({ path: [...this.#context.at, field, index], message: value });
+    }
+    return { values: parsed, whole: parsed.length === values.length };
+  }
+
+  finish(): ParsedMatch {
+    return { match: matchOf(this.#lists), spoiled: this.#spoiled, bad: this.#bad };
+  }
+}
+
+/** L7 kinds go into `http`, which is left out if there are none. */
+function matchOf(lists: Partial<Record<Kind, readonly unknown[]>>): Match {
+  const l4 = Object.entries(lists).filter(([kind]) => !Object.hasOwn(emptyHttp, kind));
+  const http = Object.entries(lists).filter(([kind]) => Object.hasOwn(emptyHttp, kind));
+  const match = { ...emptyMatch, ...Object.fromEntries(l4) };
+  return http.length === 0 ? match : { ...match, http: { ...emptyHttp, ...Object.fromEntries(http) } };
 }
 
 export function sourceMatch(source: AuthorizationSource, context: MatchContext): ParsedMatch {
@@ -96,6 +152,11 @@ export function sourceMatch(source: AuthorizationSource, context: MatchContext):
     .add('notSourceIps', parseBlock, { field: 'notIpBlocks', values: source.notIpBlocks })
     .add('serviceAccounts', account, { field: 'serviceAccounts', values: source.serviceAccounts })
     .add('notServiceAccounts', account, { field: 'notServiceAccounts', values: source.notServiceAccounts })
+    .add('requestPrincipals', parseText, { field: 'requestPrincipals', values: source.requestPrincipals })
+    .add('notRequestPrincipals', parseText, {
+      field: 'notRequestPrincipals',
+      values: source.notRequestPrincipals,
+    })
     .finish();
 }
 
@@ -103,6 +164,12 @@ export function operationMatch(operation: AuthorizationOperation, context: Match
   return new MatchBuilder(context)
     .add('destinationPorts', parsePort, { field: 'ports', values: operation.ports })
     .add('notDestinationPorts', parsePort, { field: 'notPorts', values: operation.notPorts })
+    .add('hosts', parseHost, { field: 'hosts', values: operation.hosts })
+    .add('notHosts', parseHost, { field: 'notHosts', values: operation.notHosts })
+    .add('methods', parseMethod, { field: 'methods', values: operation.methods })
+    .add('notMethods', parseMethod, { field: 'notMethods', values: operation.notMethods })
+    .add('paths', parsePath, { field: 'paths', values: operation.paths })
+    .add('notPaths', parsePath, { field: 'notPaths', values: operation.notPaths })
     .finish();
 }
 
@@ -129,19 +196,36 @@ export function conditionMatch(condition: AuthorizationCondition, context: Match
       const principal = parsePrincipal(context.trustDomain);
       return builder.add('principals', principal, values).add('notPrincipals', principal, notValues).finish();
     }
+    case 'request.auth.principal':
+      return builder
+        .add('requestPrincipals', parseText, values)
+        .add('notRequestPrincipals', parseText, notValues)
+        .finish();
+    case 'request.auth.audiences':
+      return builder.addNamed('claims', { path: ['aud'] }, condition).finish();
+    case 'request.auth.presenter':
+      return builder.addNamed('claims', { path: ['azp'] }, condition).finish();
+    default:
+      return namedCondition(builder, condition).finish();
   }
 }
 
-/** `*` any non-empty text, `a*` and `*a` prefix and suffix, everything else exact. */
-function parseText(text: string): StringMatch | string {
-  if (text === '*') return { kind: 'presence' };
-  const inner = text.slice(1, -1);
-  if (inner.includes('*') || (text.startsWith('*') && text.endsWith('*'))) {
-    return `"${text}" is no pattern: "*" may stand at the start or at the end, not in the middle or at both`;
+const headerKey = /^request\.headers\[([^\[\]]+)\]$/;
+const claimKey = /^request\.auth\.claims((?:\[[^\[\]]+\])+)$/;
+
+function namedCondition(builder: MatchBuilder, condition: AuthorizationCondition): MatchBuilder {
+  const { key } = condition;
+  const header = headerKey.exec(key)?.[1];
+  if (header !== undefined) {
+    const name = parseHeaderName(header);
+    return typeof name === 'string'
+      ? builder.spoil('headers', { field: 'key', message: name })
+      : builder.addNamed('headers', name, condition);
   }
-  if (text.endsWith('*')) return { kind: 'prefix', value: text.slice(0, -1) };
-  if (text.startsWith('*')) return { kind: 'suffix', value: text.slice(1) };
-  return text === '' ? 'An empty text matches nothing' : { kind: 'exact', value: text };
+  const claim = claimKey.exec(key)?.[1];
+  if (claim !== undefined)
+    return builder.addNamed('claims', { path: claim.slice(1, -1).split('][') }, condition);
+  return builder.spoil('headers', { field: 'key', message: `"${key}" is no attribute that rules compare` });
 }
 
 /** Takes the scheme off, and reads `cluster.local` as the mesh's own trust domain, as Istio does. */
@@ -178,13 +262,15 @@ function parseServiceAccount(namespace: string): Parse<ServiceAccountMatch> {
  * positive value stops restricting, an unusable exception is no exception. Undefined: the clause restricts nothing.
  */
 export function widenedClause(parsed: readonly ParsedMatch[]): readonly Match[] | undefined {
-  const matches = parsed.map(({ match, spoiled }) => {
-    const widened: Record<string, readonly unknown[]> = { ...(match as MatchLists) };
-    for (const kind of spoiled) {
-      if (!kind.startsWith('not')) widened[kind] = [];
-    }
-    return widened as unknown as Match;
-  });
-  const unrestricted = matches.some((match) => Object.values(match).every((values) => values.length === 0));
-  return unrestricted || matches.length === 0 ? undefined : matches;
+  const matches = parsed.map(widened);
+  return matches.some(isBlankMatch) || matches.length === 0 ? undefined : matches;
+}
+
+function widened({ match, spoiled }: ParsedMatch): Match {
+  const without = [...spoiled].filter((kind) => !kind.startsWith('not'));
+  if (without.length === 0) return match;
+  const { http, ...l4 } = match;
+  const lists: Partial<Record<Kind, readonly unknown[]>> = { ...l4, ...http };
+  for (const kind of without) lists[kind] = [];
+  return matchOf(lists);
 }

@@ -1,10 +1,12 @@
-// AuthorizationPolicies to policies of the engine, and to the workloads they cover. Fails closed: a rule with a value
+// AuthorizationPolicies to policies of the engine, and to the workloads and requests they cover. Fails closed: a rule with a value
 // that cannot be used is left out of an ALLOW policy and widened in a DENY policy, and the status says so.
 
 import type { AuthorizationPolicy, Match, Rule } from '../../mesh/model/authorization.ts';
-import { policyKey, serviceKey } from '../../mesh/model/key.ts';
+import { policyNeedsHttp } from '../../mesh/authz/l4-projection.ts';
+import { policyKey } from '../../mesh/model/key.ts';
+import type { RequestTarget } from '../../mesh/model/request-authentication.ts';
 import type { AuthorizationPolicyObject, AuthorizationRule } from '../resources/own-kinds.ts';
-import { objectKey, type Resources } from '../resources/resources.ts';
+import type { Resources } from '../resources/resources.ts';
 import {
   conditionMatch,
   operationMatch,
@@ -13,8 +15,11 @@ import {
   widenedClause,
 } from './authorization-match.ts';
 import { isEmptySelector, type Labels, selects } from './selectors.ts';
-import { serviceHostname } from './services.ts';
+import type { Waypoints } from './gateways.ts';
+import { resolveTargets } from './request-targets.ts';
+import type { ServiceDraft } from './service-draft.ts';
 import type { StatusCollector } from './statuses.ts';
+import { WaypointCoverage } from './waypoint-coverage.ts';
 import type { WorkloadDraft } from './workload-draft.ts';
 
 export interface PoliciesContext {
@@ -23,6 +28,9 @@ export interface PoliciesContext {
   readonly trustDomain: string;
   /** Policies of this namespace cover the whole mesh. */
   readonly rootNamespace: string;
+  readonly waypoints: Waypoints;
+  readonly services: readonly ServiceDraft[];
+  /** Bound to their waypoints. */
   readonly workloads: readonly WorkloadDraft[];
   readonly byNamespace: ReadonlyMap<string, readonly WorkloadDraft[]>;
 }
@@ -30,68 +38,64 @@ export interface PoliciesContext {
 /** Adds to the workloads' policies and returns the policies themselves. */
 export function translateAuthorizationPolicies(context: PoliciesContext): readonly AuthorizationPolicy[] {
   const policies: AuthorizationPolicy[] = [];
+  const coverage = new WaypointCoverage(context);
   for (const object of context.resources.AuthorizationPolicy.values()) {
     context.statuses.announce('AuthorizationPolicy', object.metadata);
-    const scope = attach(context, object);
-    if (scope !== undefined) policies.push(translatePolicy(context, object, scope));
+    const attachment = attach(context, object);
+    if (attachment === undefined) continue;
+    const policy = translatePolicy(context, object, attachment);
+    policies.push(policy);
+    if (policyNeedsHttp(policy)) reportUnknownFacts(context, object, coverage.without(attachment.covered));
   }
   return policies;
 }
 
-type Scope = AuthorizationPolicy['scope'];
+/** What a policy covers. */
+interface Attachment {
+  readonly scope: AuthorizationPolicy['scope'];
+  readonly targets?: readonly RequestTarget[];
+  /** Workloads that node tunnels enforce it for; a namespace, or `''` for all. */
+  readonly covered: readonly WorkloadDraft[] | string;
+}
 
-/** Decides what the policy covers. Undefined if no node tunnel enforces it. */
-function attach(context: PoliciesContext, object: AuthorizationPolicyObject): Scope | undefined {
+/** Undefined if nobody enforces it. */
+function attach(context: PoliciesContext, object: AuthorizationPolicyObject): Attachment | undefined {
   const { metadata, spec } = object;
   const { namespace, name } = metadata;
   const key = policyKey(namespace, name);
   const isRoot = namespace === context.rootNamespace;
   if (spec.targetRefs !== undefined) return attachToTargets(context, object);
   const labels = spec.selector?.matchLabels;
-  if (isEmptySelector(labels)) return isRoot ? 'global' : 'namespace';
+  if (isEmptySelector(labels))
+    return isRoot ? { scope: 'global', covered: '' } : { scope: 'namespace', covered: namespace };
   const candidates = isRoot ? context.workloads : (context.byNamespace.get(namespace) ?? []);
   const covered = candidates.filter((workload) => selects(labels as Labels, workload.labels));
   for (const workload of covered) workload.policies.add(key);
   if (covered.length === 0) reportIdle(context, object, 'the selector matches no workload yet');
-  return 'workload';
+  return { scope: 'workload', covered };
 }
 
-function attachToTargets(context: PoliciesContext, object: AuthorizationPolicyObject): Scope | undefined {
+function attachToTargets(
+  context: PoliciesContext,
+  object: AuthorizationPolicyObject,
+): Attachment | undefined {
   const { metadata, spec } = object;
-  const key = policyKey(metadata.namespace, metadata.name);
-  let services = 0;
-  let covered = 0;
-  for (const [index, target] of (spec.targetRefs ?? []).entries()) {
-    const field = ['spec', 'targetRefs', index];
-    if (target.kind !== 'Service') {
-      const message = `${target.kind} ${target.name}: policies for gateways are not enforced by this version`;
-      context.statuses.reject('AuthorizationPolicy', metadata, {
-        reason: 'UnsupportedTarget',
-        message,
-        field,
-      });
-      continue;
-    }
-    services++;
-    if (!context.resources.Service.has(objectKey(metadata.namespace, target.name))) {
-      const message = `Service ${metadata.namespace}/${target.name} does not exist`;
-      context.statuses.unresolved('AuthorizationPolicy', metadata, {
-        reason: 'TargetNotFound',
-        message,
-        field,
-      });
-      continue;
-    }
-    const service = serviceKey(metadata.namespace, serviceHostname(metadata.namespace, target.name));
-    for (const workload of context.workloads) {
-      if (!workload.services.has(service)) continue;
-      workload.policies.add(key);
-      covered++;
-    }
-  }
-  if (services === 0) return undefined;
-  if (covered === 0) reportIdle(context, object, 'no workload is behind its Services yet');
-  return 'workload';
+  const refs = spec.targetRefs ?? [];
+  const found = resolveTargets(context, { kind: 'AuthorizationPolicy', metadata, refs });
+  const { targets } = found;
+  const ofServices = refs.some(({ kind }) => kind !== 'Gateway');
+  if (!ofServices) return targets.length === 0 ? undefined : { scope: 'target', targets, covered: [] };
+  const keys = new Set(found.services.map(({ service }) => service.key));
+  const covered = context.workloads.filter((workload) => behindAny(workload, keys));
+  for (const workload of covered) workload.policies.add(policyKey(metadata.namespace, metadata.name));
+  if (covered.length === 0) reportIdle(context, object, 'no workload is behind its Services yet');
+  return targets.length === 0 ? { scope: 'workload', covered } : { scope: 'workload', targets, covered };
+}
+
+function behindAny({ services }: WorkloadDraft, keys: ReadonlySet<string>): boolean {
+  if (keys.size === 0) return false;
+  for (const key of services.keys()) if (keys.has(key)) return true;
+  return false;
 }
 
 function reportIdle(context: PoliciesContext, { metadata }: AuthorizationPolicyObject, why: string): void {
@@ -99,12 +103,27 @@ function reportIdle(context: PoliciesContext, { metadata }: AuthorizationPolicyO
   context.statuses.remark('AuthorizationPolicy', metadata, { reason: 'NoWorkload', message });
 }
 
+function reportUnknownFacts(
+  context: PoliciesContext,
+  { metadata, spec }: AuthorizationPolicyObject,
+  without: number,
+): void {
+  if (without === 0) return;
+  const effect =
+    spec.action === 'ALLOW'
+      ? 'rules that ask for them admit nothing'
+      : `they count as met, so the policy ${spec.action === 'DENY' ? 'refuses' : 'reports'} more than it says`;
+  const workloads = without === 1 ? '1 of its workloads has' : `${without} of its workloads have`;
+  const message = `In force, but ${workloads} no waypoint: facts of requests are not known there, ${effect}`;
+  context.statuses.remark('AuthorizationPolicy', metadata, { reason: 'NoWaypoint', message });
+}
+
 const actions = { ALLOW: 'allow', DENY: 'deny', AUDIT: 'audit' } as const;
 
 function translatePolicy(
   context: PoliciesContext,
   object: AuthorizationPolicyObject,
-  scope: Scope,
+  { scope, targets }: Attachment,
 ): AuthorizationPolicy {
   const { metadata, spec } = object;
   const rules: Rule[] = [];
@@ -117,6 +136,7 @@ function translatePolicy(
     name: metadata.name,
     namespace: metadata.namespace,
     scope,
+    ...(targets === undefined ? {} : { targets }),
     action: actions[spec.action],
     dryRun: spec.dryRun || isDryRun(metadata.annotations),
     rules,

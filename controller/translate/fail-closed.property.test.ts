@@ -4,6 +4,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ConnectionFacts } from '../../mesh/authz/connection.ts';
+import type { HttpFacts } from '../../mesh/authz/http-facts.ts';
 import { PolicySet } from '../../mesh/authz/policy-set.ts';
 import { ip } from '../../mesh/model/fixture.ts';
 import type { AuthorizationRule } from '../resources/own-kinds.ts';
@@ -28,12 +29,26 @@ const source = fc
       notIpBlocks: some(blocks),
       serviceAccounts: some(['shop/web', 'web', 'bank/api']),
       notServiceAccounts: some(['shop/web', 'api']),
+      requestPrincipals: some(['iss/ann', 'iss/*', '*']),
+      notRequestPrincipals: some(['iss/bob', '*']),
     },
     optional,
   )
   .filter((value) => Object.keys(value).length > 0);
 const operation = fc
-  .record({ ports: some(['80', 443]), notPorts: some([80, '8080']) }, optional)
+  .record(
+    {
+      ports: some(['80', 443]),
+      notPorts: some([80, '8080']),
+      hosts: some(['a.test', '*.test']),
+      notHosts: some(['a.test', 'b.*']),
+      methods: some(['GET', 'P*']),
+      notMethods: some(['GET']),
+      paths: some(['/a', '/a/*', '/{*}/b', '/a/{**}']),
+      notPaths: some(['/a', '*b']),
+    },
+    optional,
+  )
   .filter((value) => Object.keys(value).length > 0);
 const condition = fc.oneof(
   fc.record(
@@ -42,6 +57,14 @@ const condition = fc.oneof(
   ),
   fc.record({ key: fc.constant('destination.port' as const), notValues: some(['80', '443']) }),
   fc.record({ key: fc.constant('source.principal' as const), values: some(principals) }),
+  fc.record(
+    {
+      key: fc.constantFrom('request.headers[X-A]', 'request.auth.claims[role]', 'request.auth.principal'),
+      values: some(['x', 'y*', '*']),
+      notValues: some(['xy', '*x']),
+    },
+    { requiredKeys: ['key', 'values'] },
+  ),
 );
 const rule: fc.Arbitrary<AuthorizationRule> = fc.record(
   {
@@ -53,7 +76,19 @@ const rule: fc.Arbitrary<AuthorizationRule> = fc.record(
 );
 const rules = fc.array(rule, { minLength: 1, maxLength: 3 });
 
+const http: fc.Arbitrary<HttpFacts> = fc
+  .record({
+    host: fc.constantFrom('a.test', 'b.test'),
+    method: fc.constantFrom('GET', 'POST'),
+    path: fc.constantFrom('/a', '/a/b', '/c'),
+    requestPrincipal: fc.constantFrom('', 'iss/ann', 'iss/bob'),
+    claims: fc.constantFrom(undefined, { role: 'x' }, { role: ['y', 'xy'] }),
+    lines: fc.constantFrom<string[]>([], ['x'], ['x', 'yx']),
+  })
+  .map(({ lines, ...rest }) => ({ ...rest, headers: (name) => (name === 'x-a' ? lines : []) }));
+
 const facts: fc.Arbitrary<ConnectionFacts> = fc.record({
+  http: fc.option(http, { nil: undefined }),
   peer: fc.option(
     fc.record({
       trustDomain: fc.constantFrom('cluster.local', 'elsewhere'),
