@@ -68,7 +68,11 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
   constructor(
     owner: AttemptOwner,
     request: AttemptRequest,
-    place: { readonly pool: EndpointPool; readonly handle: PickHandle | undefined; readonly startedMs: number },
+    place: {
+      readonly pool: EndpointPool;
+      readonly handle: PickHandle | undefined;
+      readonly startedMs: number;
+    },
   ) {
     this.#owner = owner;
     this.#request = request;
@@ -95,10 +99,22 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     try {
       stream = connection.http.request(headers, endStream, this);
     } catch (error) {
-      return this.#fail({ failure: { kind: 'connect' }, flag: 'UPE', details: messageOf(error), stale: false, blames: 'none' });
+      return this.#fail({
+        failure: { kind: 'connect' },
+        flag: 'UPE',
+        details: messageOf(error),
+        stale: false,
+        blames: 'none',
+      });
     }
     if (stream === undefined)
-      return this.#fail({ failure: { kind: 'refused' }, flag: 'UC', details: 'the connection was lost', stale: true, blames: 'none' });
+      return this.#fail({
+        failure: { kind: 'refused' },
+        flag: 'UC',
+        details: 'the connection was lost',
+        stale: true,
+        blames: 'none',
+      });
     this.stream = stream;
     if (maxRequestsPerConnection > 0 && connection.served >= maxRequestsPerConnection) connection.drain();
     this.#owner.onSent(this, stream);
@@ -119,7 +135,8 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     if (this.#done) return;
     if (this.#answered) return this.#owner.onResponseTrailers(headers);
     const status = Number(headers[0]?.[1]);
-    if (status < 200 && (status !== 101 || !this.#request.upgrade)) return this.#onInformational(status, headers);
+    if (status < 200 && (status !== 101 || !this.#request.upgrade))
+      return this.#onInformational(status, headers);
     this.#answered = true;
     this.#owner.onResponse(this, status, headers, endStream);
   }
@@ -134,8 +151,16 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
 
   onReset(code: number): void {
     if (this.#done) return;
-    const flag = code === ErrorCode.PROTOCOL_ERROR || code === ErrorCode.ENHANCE_YOUR_CALM ? 'UPE' : code === ErrorCode.CONNECT_ERROR || code === ErrorCode.STREAM_CLOSED ? 'UC' : 'UR';
-    const what = flag === 'UC' ? 'the endpoint closed its connection' : `the endpoint reset the stream (${errorName(code)})`;
+    const flag =
+      code === ErrorCode.PROTOCOL_ERROR || code === ErrorCode.ENHANCE_YOUR_CALM
+        ? 'UPE'
+        : code === ErrorCode.CONNECT_ERROR || code === ErrorCode.STREAM_CLOSED
+          ? 'UC'
+          : 'UR';
+    const what =
+      flag === 'UC'
+        ? 'the endpoint closed its connection'
+        : `the endpoint reset the stream (${errorName(code)})`;
     if (this.#answered) {
       this.#done = true;
       this.#settle();
@@ -177,7 +202,8 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     if (status >= 100 && status !== 101 && this.#informational <= maxInformational)
       return this.#owner.onInformational(this, headers);
     this.stream?.reset(ErrorCode.PROTOCOL_ERROR);
-    const details = status === 101 ? 'the endpoint switched protocols unasked' : 'the endpoint sends no end of 1xx';
+    const details =
+      status === 101 ? 'the endpoint switched protocols unasked' : 'the endpoint sends no end of 1xx';
     this.#fail({ failure: { kind: 'reset' }, flag: 'UPE', details, stale: false, blames: 'reset' });
   }
 

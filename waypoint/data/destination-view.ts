@@ -53,7 +53,10 @@ export class DestinationViews {
     const key = `${service?.key ?? ''}|${target?.uid ?? ''}|${servicePort}|${namespace}|${destination}`;
     let view = this.#views.get(key);
     if (view === undefined) {
-      view = service === undefined ? this.#ofWorkload(snapshot, client) : this.#ofService(snapshot, client, service);
+      view =
+        service === undefined
+          ? this.#ofWorkload(snapshot, client)
+          : this.#ofService(snapshot, client, service);
       this.#views.set(key, view);
     }
     return view;
@@ -67,7 +70,10 @@ export class DestinationViews {
     const namespace = client.peer === undefined ? undefined : client.namespace;
     return {
       generation: snapshot.generation,
-      served: service !== undefined && port !== undefined && (client.listener === 'plain' || servesService(snapshot, service, this.#gateway)),
+      served:
+        service !== undefined &&
+        port !== undefined &&
+        (client.listener === 'plain' || servesService(snapshot, service, this.#gateway)),
       service,
       workload: undefined,
       port,
@@ -122,7 +128,11 @@ function tokenRulesFor(snapshot: Snapshot, gateway: GatewayKey, service: Service
 }
 
 /** A token that is needed for a service must not be avoidable by the pod's own address. */
-function tokenRulesForWorkload(snapshot: Snapshot, gateway: GatewayKey, workload: Workload): readonly JwtRule[] {
+function tokenRulesForWorkload(
+  snapshot: Snapshot,
+  gateway: GatewayKey,
+  workload: Workload,
+): readonly JwtRule[] {
   const rules: JwtRule[] = [];
   for (const { targets, rules: own } of snapshot.requestAuthentications.values()) {
     const concerns = targets.some(

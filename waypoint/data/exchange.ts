@@ -175,11 +175,17 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     this.#requestMessages?.add(slab, offset, length);
     if (this.maxBodyBytes > 0 && body.bytes + length > this.maxBodyBytes && this.#state <= FORWARDING) {
       this.#stream.consume(length);
-      return this.reply({ status: 413, flag: 'DPE', details: `the body is larger than ${this.maxBodyBytes} bytes`, text: 'the request is too large' });
+      return this.reply({
+        status: 413,
+        flag: 'DPE',
+        details: `the body is larger than ${this.maxBodyBytes} bytes`,
+        text: 'the request is too large',
+      });
     }
     if (this.#state === ANSWERING && this.#forwarding === undefined) return this.#stream.consume(length);
     if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.data(slab, offset, length);
-    if (!body.data(slab, offset, length)) this.cut(503, 'LR', 'the buffer budget of this waypoint is spent by slow readers');
+    if (!body.data(slab, offset, length))
+      this.cut(503, 'LR', 'the buffer budget of this waypoint is spent by slow readers');
   }
 
   onEnd(): void {
@@ -245,7 +251,12 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     const answer = this.#answer;
     if (answer === undefined) return;
     this.#responseMessages?.add(slab, offset, length);
-    if (!answer.data(slab, offset, length)) this.#abort('LR', 'the buffer budget of this waypoint is spent by slow readers', ErrorCode.ENHANCE_YOUR_CALM);
+    if (!answer.data(slab, offset, length))
+      this.#abort(
+        'LR',
+        'the buffer budget of this waypoint is spent by slow readers',
+        ErrorCode.ENHANCE_YOUR_CALM,
+      );
   }
 
   onResponseTrailers(headers: readonly Header[]): void {

@@ -51,7 +51,11 @@ export interface ForwardOwner {
   onTry(endpoint: UpstreamEndpoint): LocalReply | undefined;
   onInformational(headers: readonly Header[]): void;
   /** The final head; body and end follow by the same stream. */
-  onResponse(status: number, headers: readonly Header[], response: { endStream: boolean; stream: HttpStream }): void;
+  onResponse(
+    status: number,
+    headers: readonly Header[],
+    response: { endStream: boolean; stream: HttpStream },
+  ): void;
   onResponseData(slab: Slab, offset: number, length: number): void;
   onResponseTrailers(headers: readonly Header[]): void;
   onResponseEnd(): void;
@@ -94,7 +98,11 @@ export class Forwarding implements AttemptOwner {
     if (target.kind === 'service') {
       const counters = limits.of(target.service.key);
       if (!counters.tryStart(settings))
-        return this.#fail({ status: 503, flag: 'UO', details: `as many requests to service ${target.service.key} are under way as its policy allows` });
+        return this.#fail({
+          status: 503,
+          flag: 'UO',
+          details: `as many requests to service ${target.service.key} are under way as its policy allows`,
+        });
       this.#counters = counters;
       counters.retryBudget.requested(reactor.now);
     }
@@ -129,11 +137,14 @@ export class Forwarding implements AttemptOwner {
 
   onSent(attempt: Attempt, stream: HttpStream): void {
     this.#stopWaiting();
-    const { upstream, request } = { upstream: this.#upstream, request: this.#request };
-    const { reactor, balancer, deadlines } = upstream;
-    if (attempt.handle !== undefined) balancer.connected(attempt.handle, reactor.now - attempt.startedMs);
+    const request = this.#request;
+    const { reactor, balancer, deadlines } = this.#upstream;
+    // How fast an endpoint is says its response; most connections are there already.
+    if (attempt.handle !== undefined) balancer.connected(attempt.handle, 0, { setUp: true });
     const perTryMs =
-      request.timeouts.perTryMs === undefined ? undefined : tryTimeoutMs(request.timeouts, reactor.now - request.startedMs);
+      request.timeouts.perTryMs === undefined
+        ? undefined
+        : tryTimeoutMs(request.timeouts, reactor.now - request.startedMs);
     if (perTryMs !== undefined) attempt.timer = deadlines.after(perTryMs, () => this.#tryTimedOut(attempt));
     this.#armHedge();
     if (this.#body !== undefined) this.#body.target = stream;
@@ -146,10 +157,19 @@ export class Forwarding implements AttemptOwner {
   onResponse(attempt: Attempt, status: number, headers: readonly Header[], endStream: boolean): void {
     const { handle } = attempt;
     if (handle !== undefined)
-      this.#upstream.balancer.responded(handle, { status, latencyMs: this.#upstream.reactor.now - attempt.startedMs });
+      this.#upstream.balancer.responded(handle, {
+        status,
+        latencyMs: this.#upstream.reactor.now - attempt.startedMs,
+      });
     if (this.#isRetried(status, headers, endStream)) {
       attempt.abandon();
-      return this.#ended(attempt, { failure: { kind: 'response', status }, flag: 'URX', details: `status ${status}`, stale: false, blames: 'none' });
+      return this.#ended(attempt, {
+        failure: { kind: 'response', status },
+        flag: 'URX',
+        details: `status ${status}`,
+        stale: false,
+        blames: 'none',
+      });
     }
     this.#dropTries(attempt, ErrorCode.CANCEL);
     this.#attempt = attempt;
@@ -195,12 +215,15 @@ export class Forwarding implements AttemptOwner {
   #try(): void {
     const { target } = this.#request;
     if (target.kind === 'endpoint') return this.#launch(target.endpoint, undefined);
-    const { reactor, balancer } = this.#upstream;
-    let picked = this.#upstream.pick(target, this.#request.settings, this.#excluded ?? nobody);
+    const { balancer } = this.#upstream;
+    let picked = this.#upstream.pick(target, this.#request.settings, {
+      unit: 'request',
+      excluded: this.#excluded ?? nobody,
+    });
     // Every endpoint was tried: better once more the same than nobody.
     if (picked.kind === 'none' && picked.reason === 'all-excluded' && this.#excluded !== undefined) {
       this.#excluded = undefined;
-      picked = this.#upstream.pick(target, this.#request.settings, nobody);
+      picked = this.#upstream.pick(target, this.#request.settings, { unit: 'request', excluded: nobody });
     }
     if (picked.kind === 'none') {
       const flag = picked.reason === 'connection-limit' ? 'UO' : 'UH';
@@ -209,14 +232,18 @@ export class Forwarding implements AttemptOwner {
     const { handle } = picked;
     balancer.begin(handle);
     const { workload, address, port } = picked.endpoint;
-    if (address !== undefined) return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
+    if (address !== undefined)
+      return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
     this.#delay = this.#upstream.lookUp(workload, target, (found) => {
       this.#delay = undefined;
-      if (found !== undefined) return this.#launch(this.#upstream.endpointOf({ workload, address: found, port }, target.service), handle);
+      if (found !== undefined)
+        return this.#launch(
+          this.#upstream.endpointOf({ workload, address: found, port }, target.service),
+          handle,
+        );
       balancer.failed(handle, 'connect');
       this.#fail({ status: 503, flag: 'UF', details: `the endpoint ${workload.name} has no address` });
     });
-    void reactor;
   }
 
   #launch(endpoint: UpstreamEndpoint, handle: PickHandle | undefined): void {
@@ -238,7 +265,11 @@ export class Forwarding implements AttemptOwner {
         attempt.finish();
         this.#attempt = undefined;
         if (handle !== undefined) balancer.closed(handle);
-        return this.#fail({ status: 503, flag: 'UO', details: 'as many requests wait for a connection as the policy allows' });
+        return this.#fail({
+          status: 503,
+          flag: 'UO',
+          details: 'as many requests wait for a connection as the policy allows',
+        });
       }
       this.#waiting = true;
     }
@@ -336,7 +367,10 @@ export class Forwarding implements AttemptOwner {
       return this.#owner.onBroken('UT', 'the response was not complete in time');
     }
     if (attempt?.handle !== undefined && attempt.stream !== undefined)
-      this.#upstream.balancer.responded(attempt.handle, { status: 504, latencyMs: this.#upstream.reactor.now - attempt.startedMs });
+      this.#upstream.balancer.responded(attempt.handle, {
+        status: 504,
+        latencyMs: this.#upstream.reactor.now - attempt.startedMs,
+      });
     this.#dropTries(undefined, ErrorCode.CANCEL);
     this.#fail({ status: 504, flag: 'UT', details });
   }

@@ -41,7 +41,10 @@ export class HttpEndpoints {
   ): { readonly connection: HttpServerConnection; readonly sink: ByteSink } {
     const { headTimeoutMs, keepAliveTimeoutMs } = this.#settings;
     if (protocol === 'http2') {
-      const connection = new H2ServerConnection(this.#reactor, transport, { handler, idleTimeoutMs: keepAliveTimeoutMs });
+      const connection = new H2ServerConnection(this.#reactor, transport, {
+        handler,
+        idleTimeoutMs: keepAliveTimeoutMs,
+      });
       return { connection, sink: connection };
     }
     const connection = new Http1ServerConnection(this.#reactor, transport, {
@@ -53,7 +56,11 @@ export class HttpEndpoints {
     return { connection, sink: connection };
   }
 
-  client(protocol: UpstreamProtocol, transport: ByteTransport, handler: HttpClientHandler): HttpClientConnection {
+  client(
+    protocol: UpstreamProtocol,
+    transport: ByteTransport,
+    handler: HttpClientHandler,
+  ): HttpClientConnection {
     if (protocol === 'http2') return new H2ClientConnection(this.#reactor, transport, { handler });
     return new Http1ClientConnection(this.#reactor, transport, { handler, budget: this.#budget });
   }

@@ -45,7 +45,12 @@ const noFilters: readonly HttpFilter[] = Object.freeze([]);
 export function startRequest(exchange: Exchange): void {
   const { head, view, world } = exchange;
   if (head.method === 'CONNECT')
-    return exchange.reply({ status: 405, flag: 'NR', details: 'CONNECT is not served', text: 'CONNECT is not served' });
+    return exchange.reply({
+      status: 405,
+      flag: 'NR',
+      details: 'CONNECT is not served',
+      text: 'CONNECT is not served',
+    });
   if (!view.served && (view.service ?? view.workload) === undefined)
     return exchange.reply({ status: 503, flag: 'NR', details: 'the destination is gone from the mesh' });
   const settings = view.service?.trafficPolicy?.http;
@@ -60,7 +65,12 @@ export function startRequest(exchange: Exchange): void {
 function tokensChecked(travel: Travel, outcome: TokenOutcome): void {
   const { exchange } = travel;
   if (outcome.kind === 'unavailable')
-    return exchange.reply({ status: 503, flag: 'UAEX', details: outcome.reason, text: 'the token can not be checked now' });
+    return exchange.reply({
+      status: 503,
+      flag: 'UAEX',
+      details: outcome.reason,
+      text: 'the token can not be checked now',
+    });
   if (outcome.kind === 'invalid')
     return exchange.reply({
       status: 401,
@@ -77,14 +87,24 @@ function exceedsLimits(exchange: Exchange, settings: HttpTrafficPolicy): boolean
   const { maxHeaderBytes, maxRequestBodyBytes } = settings;
   const { head } = exchange;
   if (maxHeaderBytes !== undefined && headBytes(head) > maxHeaderBytes) {
-    exchange.reply({ status: 431, flag: 'DPE', details: `the head is larger than ${maxHeaderBytes} bytes`, text: 'the request head is too large' });
+    exchange.reply({
+      status: 431,
+      flag: 'DPE',
+      details: `the head is larger than ${maxHeaderBytes} bytes`,
+      text: 'the request head is too large',
+    });
     return true;
   }
   if (maxRequestBodyBytes === undefined) return false;
   exchange.maxBodyBytes = maxRequestBodyBytes;
   const declared = Number(headerValue(head.headers, 'content-length') ?? 0);
   if (declared <= maxRequestBodyBytes) return false;
-  exchange.reply({ status: 413, flag: 'DPE', details: `the body is larger than ${maxRequestBodyBytes} bytes`, text: 'the request is too large' });
+  exchange.reply({
+    status: 413,
+    flag: 'DPE',
+    details: `the body is larger than ${maxRequestBodyBytes} bytes`,
+    text: 'the request is too large',
+  });
   return true;
 }
 
@@ -109,8 +129,7 @@ function authorized(travel: Travel, token: VerifiedToken | undefined): void {
   exchange.facts = facts;
   const decision = world.authorize(view, facts);
   if (decision.audits.length > 0) record.audits = decision.audits;
-  if (!decision.allowed)
-    return exchange.reply({ status: 403, flag: 'UAEX', details: denialText(decision) });
+  if (!decision.allowed) return exchange.reply({ status: 403, flag: 'UAEX', details: denialText(decision) });
   if (decision.reason === 'endpoint-decides') askEndpoints(exchange);
   routed(travel);
 }
@@ -132,11 +151,13 @@ function routed(travel: Travel): void {
   const { http } = view;
   if (http?.hasRules === true) {
     const match = http.match(head);
-    if (match === undefined) return exchange.reply({ status: 404, flag: 'NR', details: 'no rule of the routes matches' });
+    if (match === undefined)
+      return exchange.reply({ status: 404, flag: 'NR', details: 'no rule of the routes matches' });
     travel.match = match;
     record.route = match.rule.name;
     travel.settings = mergeTrafficSettings(travel.settings, match.rule.trafficPolicy);
-    if (match.rule.filters.length > 0) exchange.changes = { filters: match.rule.filters, extra: travel.extra };
+    if (match.rule.filters.length > 0)
+      exchange.changes = { filters: match.rule.filters, extra: travel.extra };
   }
   const fault = chooseFault(travel.settings?.faults, head, world.random);
   if (fault.delayMs === 0) return afterDelay(travel, fault.abort);
@@ -153,7 +174,12 @@ function afterDelay(
 ): void {
   const { exchange, settings } = travel;
   if (abort !== undefined)
-    return exchange.reply({ status: abort.status, flag: 'FI', details: 'fault injected', grpcStatus: abort.grpcStatus });
+    return exchange.reply({
+      status: abort.status,
+      flag: 'FI',
+      details: 'fault injected',
+      grpcStatus: abort.grpcStatus,
+    });
   if (settings?.rateLimits !== undefined && isLimited(travel, settings)) return;
   filtered(travel);
 }
@@ -173,7 +199,12 @@ function isLimited(travel: Travel, settings: HttpTrafficPolicy): boolean {
   );
   const fields = rateLimitFields(decision);
   if (!decision.allowed) {
-    exchange.reply({ status: 429, flag: 'RL', details: `over the rate limit of ${settings.key}`, headers: fields });
+    exchange.reply({
+      status: 429,
+      flag: 'RL',
+      details: `over the rate limit of ${settings.key}`,
+      headers: fields,
+    });
     return true;
   }
   travel.extra.push(...fields);
@@ -186,9 +217,19 @@ function filtered(travel: Travel): void {
   if (match === undefined) return forwardToService(travel, head);
   const result = applyRequestFilters(match.rule.filters, head, filterContext(travel, match));
   if (result.externalAuth.length > 0)
-    return exchange.reply({ status: 500, flag: 'NC', details: 'external authorization is not served by this version' });
+    return exchange.reply({
+      status: 500,
+      flag: 'NC',
+      details: 'external authorization is not served by this version',
+    });
   if (result.kind === 'respond')
-    return exchange.reply({ status: result.status, flag: '', details: '', text: '', headers: withoutLength(result.headers) });
+    return exchange.reply({
+      status: result.status,
+      flag: '',
+      details: '',
+      text: '',
+      headers: withoutLength(result.headers),
+    });
   toBackend(travel, { match, head: result.head, mirrors: result.mirrors });
 }
 
@@ -214,18 +255,32 @@ function toBackend(travel: Travel, { match, head, mirrors }: Routed): void {
   const index = backendIndex(travel, match);
   const backend = rule.backends[index];
   if (backend === undefined)
-    return exchange.reply({ status: 500, flag: 'NC', details: 'the rule has no backend that takes requests' });
+    return exchange.reply({
+      status: 500,
+      flag: 'NC',
+      details: 'the rule has no backend that takes requests',
+    });
   const { target } = backend;
   if (target.kind === 'invalid') return exchange.reply({ status: 500, flag: 'NC', details: target.reason });
   const service = world.snapshot.serviceByKey(target.service);
   if (service === undefined)
-    return exchange.reply({ status: 500, flag: 'NC', details: `backend service ${target.service} is not in the mesh` });
+    return exchange.reply({
+      status: 500,
+      flag: 'NC',
+      details: `backend service ${target.service} is not in the mesh`,
+    });
   let forwarded = head;
   let copies = mirrors;
   if (backend.filters.length > 0) {
     const result = applyRequestFilters(backend.filters, head, filterContext(travel, match));
     if (result.kind === 'respond')
-      return exchange.reply({ status: result.status, flag: '', details: '', text: '', headers: withoutLength(result.headers) });
+      return exchange.reply({
+        status: result.status,
+        flag: '',
+        details: '',
+        text: '',
+        headers: withoutLength(result.headers),
+      });
     forwarded = result.head;
     copies = [...mirrors, ...result.mirrors];
   }
@@ -286,14 +341,28 @@ function forwardToService(travel: Travel, head: RequestHead): void {
   const { exchange, settings } = travel;
   const { view, client } = exchange;
   if (view.service !== undefined)
-    return send(travel, { head, rule: undefined, service: view.service, port: client.servicePort, settings, mirrors: [] });
+    return send(travel, {
+      head,
+      rule: undefined,
+      service: view.service,
+      port: client.servicePort,
+      settings,
+      mirrors: [],
+    });
   const { workload } = view;
-  if (workload === undefined) return exchange.reply({ status: 503, flag: 'NR', details: 'the destination is gone from the mesh' });
+  if (workload === undefined)
+    return exchange.reply({ status: 503, flag: 'NR', details: 'the destination is gone from the mesh' });
   const endpoint = exchange.world.upstream.endpointOf(
     { workload, address: client.destination, port: client.servicePort },
     undefined,
   );
-  forward(travel, { head, rule: undefined, settings, target: { kind: 'endpoint', endpoint }, protocol: protocolFor(exchange, head, 'unknown') });
+  forward(travel, {
+    head,
+    rule: undefined,
+    settings,
+    target: { kind: 'endpoint', endpoint },
+    protocol: protocolFor(exchange, head, 'unknown'),
+  });
 }
 
 function send(travel: Travel, sending: Sending): void {
@@ -305,7 +374,10 @@ function send(travel: Travel, sending: Sending): void {
   const appProtocol = service.ports.find(({ servicePort }) => servicePort === port)?.appProtocol ?? 'unknown';
   let hash: number | undefined;
   if (settings?.hashOn !== undefined) {
-    const result = requestHash(settings.hashOn, head, { sourceIp: client.address, random: exchange.world.random });
+    const result = requestHash(settings.hashOn, head, {
+      sourceIp: client.address,
+      random: exchange.world.random,
+    });
     hash = result.hash;
     if (result.setCookie !== undefined) {
       travel.extra.push(['set-cookie', result.setCookie]);
@@ -356,7 +428,11 @@ function forward(
     target,
     settings,
     retry: retrySettings(rule?.retry, own),
-    timeouts: timeoutsFor(rule?.timeouts, own, grpcTimeout === undefined ? undefined : parseGrpcTimeout(grpcTimeout)),
+    timeouts: timeoutsFor(
+      rule?.timeouts,
+      own,
+      grpcTimeout === undefined ? undefined : parseGrpcTimeout(grpcTimeout),
+    ),
     startedMs: record.startedMs,
     connectTimeoutMs: connectTimeoutOf(target) ?? world.connectTimeoutMs,
     maxRequestsPerConnection: settings?.maxRequestsPerConnection ?? 0,
@@ -389,13 +465,21 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
     if (target.kind === 'invalid') continue;
     const service = world.snapshot.serviceByKey(target.service);
     if (service === undefined) continue;
-    const appProtocol = service.ports.find(({ servicePort }) => servicePort === target.port)?.appProtocol ?? 'unknown';
+    const appProtocol =
+      service.ports.find(({ servicePort }) => servicePort === target.port)?.appProtocol ?? 'unknown';
     started.push(
       new SideRequest(world, {
         ...original,
         protocol: protocolFor(exchange, exchange.head, appProtocol),
         settings: service.trafficPolicy?.http,
-        target: { kind: 'service', service, port: target.port, family: 4, hash: undefined, preferred: undefined },
+        target: {
+          kind: 'service',
+          service,
+          port: target.port,
+          family: 4,
+          hash: undefined,
+          preferred: undefined,
+        },
       }),
     );
   }

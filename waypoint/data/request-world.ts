@@ -87,7 +87,11 @@ export class RequestWorld {
   }
 
   /** By the policies of one endpoint, at the address and port it has. */
-  authorizeAt(view: DestinationView, facts: ConnectionFacts, { workload, place }: UpstreamEndpoint): Decision {
+  authorizeAt(
+    view: DestinationView,
+    facts: ConnectionFacts,
+    { workload, place }: UpstreamEndpoint,
+  ): Decision {
     const { gateway, snapshot } = this;
     return this.authorizer.authorizeRequest(
       snapshot,

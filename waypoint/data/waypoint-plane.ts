@@ -181,7 +181,9 @@ export class WaypointPlane {
       upstream,
       rateLimiter: new RateLimiter({
         now: options.limitMemory === undefined ? now : () => performance.timeOrigin + reactor.now,
-        ...(options.limitMemory === undefined ? { shards: settings.workers } : { memory: options.limitMemory }),
+        ...(options.limitMemory === undefined
+          ? { shards: settings.workers }
+          : { memory: options.limitMemory }),
       }),
       tokens: this.#tokens,
       mirrors: new MirrorSampler({ random }),

@@ -90,7 +90,10 @@ export class PlaneRig implements AsyncDisposable {
   service(
     name: string,
     targets: readonly number[],
-    fields: Partial<Service> & { appProtocol?: ServicePort['appProtocol']; workload?: Partial<Workload> } = {},
+    fields: Partial<Service> & {
+      appProtocol?: ServicePort['appProtocol'];
+      workload?: Partial<Workload>;
+    } = {},
   ): Service {
     const { appProtocol = 'unknown', workload, ...own } = fields;
     const port: ServicePort = { name: 'http', servicePort, targetPort: 0, appProtocol };
@@ -107,7 +110,11 @@ export class PlaneRig implements AsyncDisposable {
   }
 
   /** Replaces the endpoints of a service. */
-  endpoints(service: Service, targets: readonly number[], fields: Partial<Workload> = {}): readonly Workload[] {
+  endpoints(
+    service: Service,
+    targets: readonly number[],
+    fields: Partial<Workload> = {},
+  ): readonly Workload[] {
     const workloads = targets.map((targetPort) =>
       makeWorkload(`${service.name}-${targetPort}`, {
         name: `${service.name}-${targetPort}`,
@@ -157,9 +164,11 @@ export class PlaneRig implements AsyncDisposable {
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    this.onClose(() => {
+    this.onClose(async () => {
       for (const socket of sockets) socket.destroy();
+      const closed = once(server, 'close');
       server.close();
+      await this.until('a server of the test to close', closed);
     });
     return (server.address() as AddressInfo).port;
   }
@@ -179,7 +188,11 @@ export class PlaneRig implements AsyncDisposable {
     const left = this.plane.budget.used;
     this.reactor[Symbol.dispose]();
     if (left > 0) throw new Error(`${left} bytes of the buffer budget were not given back`);
-    if (this.problems.length > 0) throw new AggregateError(this.problems, 'The data plane had problems');
+    if (this.problems.length > 0)
+      throw new AggregateError(
+        this.problems,
+        `The data plane had problems: ${this.problems.map(describe).join('; ')}`,
+      );
   }
 
   #report(): PlaneReport {
@@ -214,4 +227,8 @@ export function rule(backends: readonly (Service | Backend)[], fields: Partial<H
 
 export function toService(service: ServiceKey, weight = 1): Backend {
   return { weight, target: { kind: 'service', service, port: servicePort }, filters: [] };
+}
+
+function describe(problem: unknown): string {
+  return problem instanceof Error ? (problem.stack ?? problem.message) : String(problem);
 }

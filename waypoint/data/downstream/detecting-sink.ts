@@ -36,7 +36,9 @@ export class DetectingSink implements ByteSink {
   constructor(reactor: Reactor, transport: ByteTransport, options: DetectOptions) {
     this.#transport = transport;
     this.#options = options;
-    this.#timer = reactor.after(options.silenceMs, () => this.#silent());
+    this.#timer = reactor.after(options.silenceMs, () => {
+      this.#silent();
+    });
     transport.attach(this);
   }
 
@@ -45,7 +47,8 @@ export class DetectingSink implements ByteSink {
     if (this.#slab === undefined && length <= maxSniffed) {
       const verdict = sniffProtocol(slab.bytes, offset, length);
       if (verdict === 'need-more') return this.#keep(slab, offset, length);
-      return this.#detected(verdict, { slab, offset, length });
+      this.#detected(verdict, { slab, offset, length });
+      return;
     }
     if (this.#slab === undefined) return this.#decide(slab, offset, length);
     this.#gather(this.#slab, { slab, offset, length });
@@ -103,7 +106,10 @@ export class DetectingSink implements ByteSink {
       return undefined;
     }
     const kept = this.#slab;
-    return this.#detected('other', kept === undefined ? undefined : { slab: kept, offset: HEAD_ROOM, length: this.#length });
+    return this.#detected(
+      'other',
+      kept === undefined ? undefined : { slab: kept, offset: HEAD_ROOM, length: this.#length },
+    );
   }
 
   #detected(

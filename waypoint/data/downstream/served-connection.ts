@@ -64,6 +64,12 @@ export class ServedConnection implements HttpServerHandler {
     return exchange;
   }
 
+  onRefused(status: number, reason: string): void {
+    const { world, client } = this.#options;
+    const { address, port, spiffeId, authority } = client;
+    world.report.refused({ address, port, spiffeId, authority, status, reason });
+  }
+
   onClosed(): void {
     this.#options.onClosed(this);
   }

@@ -87,7 +87,10 @@ export class TunnelAcceptor {
     const client = this.#clientOf(request);
     if ('status' in client) return this.#refuse(request, client);
     if (!this.#options.admit())
-      return this.#refuse(request, { status: 503, reason: 'the waypoint has as many connections as it takes' });
+      return this.#refuse(request, {
+        status: 503,
+        reason: 'the waypoint has as many connections as it takes',
+      });
     const { tunnel, stream } = request;
     const { budget, take } = this.#options;
     const transport = new StreamTransport(this.#reactor, { stream, session: tunnel.session, budget });
@@ -95,7 +98,9 @@ export class TunnelAcceptor {
     take(client, transport, () => tunnel.streamEnded());
   }
 
-  #clientOf(request: IncomingConnect): ClientConnection | { readonly status: number; readonly reason: string } {
+  #clientOf(
+    request: IncomingConnect,
+  ): ClientConnection | { readonly status: number; readonly reason: string } {
     if (!request.isConnect) return { status: 400, reason: 'the method is not CONNECT' };
     const authority = parseAuthority(request.authority);
     if (authority === undefined) return { status: 400, reason: 'the authority is not host:port' };

@@ -71,7 +71,8 @@ export class TcpConnection implements ByteSink {
   /** Decides and dials, or first waits for the ClientHello where routes go by it. */
   start(): void {
     const { view, world } = this.#options;
-    if ((view.service ?? view.workload) === undefined) return this.#refuse('NR', 'the destination is gone from the mesh');
+    if ((view.service ?? view.workload) === undefined)
+      return this.#refuse('NR', 'the destination is gone from the mesh');
     const decision = world.authorize(view, this.#facts);
     if (decision.audits.length > 0) this.record.audits = decision.audits;
     if (!decision.allowed) return this.#refuse('UAEX', denialText(decision));
@@ -102,7 +103,8 @@ export class TcpConnection implements ByteSink {
 
   receive(slab: Slab, offset: number, length: number): void {
     if (this.#over) return;
-    if (!this.#early.push(slab, offset, length)) return this.#refuse('LR', 'the buffer budget of this waypoint is spent');
+    if (!this.#early.push(slab, offset, length))
+      return this.#refuse('LR', 'the buffer budget of this waypoint is spent');
     if (this.#reading) this.#readHello(slab, offset, length);
     else this.#options.transport.pause();
   }
@@ -159,7 +161,8 @@ export class TcpConnection implements ByteSink {
       const { target } = backend;
       if (target.kind === 'invalid') return this.#refuse('NC', target.reason);
       const known = world.snapshot.serviceByKey(target.service);
-      if (known === undefined) return this.#refuse('NC', `backend service ${target.service} is not in the mesh`);
+      if (known === undefined)
+        return this.#refuse('NC', `backend service ${target.service} is not in the mesh`);
       if (known.key !== service.key) this.#endpointDecides = true;
       service = known;
       port = target.port;
@@ -175,10 +178,14 @@ export class TcpConnection implements ByteSink {
     const family = isIpv6(client.destination) ? 6 : 4;
     const target: ServiceTarget = { service, port, family, hash: undefined, preferred: undefined };
     const attempts = service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
-    if (this.record.attempts >= attempts) return this.#refuse('UF', previous?.message ?? 'no endpoint could be reached');
-    const picked = upstream.pick(target, undefined, this.#excluded);
+    if (this.record.attempts >= attempts)
+      return this.#refuse('UF', previous?.message ?? 'no endpoint could be reached');
+    const picked = upstream.pick(target, undefined, { unit: 'connection', excluded: this.#excluded });
     if (picked.kind === 'none')
-      return this.#refuse(previous !== undefined ? 'UF' : picked.reason === 'connection-limit' ? 'UO' : 'UH', previous?.message ?? picked.message);
+      return this.#refuse(
+        previous !== undefined ? 'UF' : picked.reason === 'connection-limit' ? 'UO' : 'UH',
+        previous?.message ?? picked.message,
+      );
     const { handle } = picked;
     this.#handle = handle;
     upstream.balancer.begin(handle);
@@ -187,11 +194,15 @@ export class TcpConnection implements ByteSink {
       this.#excluded.add(workload.uid);
       this.#pick(service, port, failure);
     };
-    if (address !== undefined) return this.#dialEndpoint(upstream.endpointOf(picked.endpoint, service), again);
+    if (address !== undefined)
+      return this.#dialEndpoint(upstream.endpointOf(picked.endpoint, service), again);
     this.#dial = upstream.lookUp(workload, target, (found) => {
       if (this.#over) return;
       if (found !== undefined)
-        return this.#dialEndpoint(upstream.endpointOf({ workload, address: found, port: endpointPort }, service), again);
+        return this.#dialEndpoint(
+          upstream.endpointOf({ workload, address: found, port: endpointPort }, service),
+          again,
+        );
       upstream.balancer.failed(handle, 'connect');
       this.record.attempts++;
       again({ kind: 'connect', message: `the endpoint ${workload.name} has no address`, retryable: true });
@@ -267,7 +278,8 @@ export class TcpConnection implements ByteSink {
     if (end === 'client-broke') this.#note('DC', 'the client reset its connection');
     else if (end === 'server-broke') this.#note('UC', 'the endpoint reset its connection');
     else if (end === 'idle') this.#note('SI', 'no byte either way for the idle time');
-    else if (end === 'overload') this.#note('LR', 'the buffer budget of this waypoint is spent by slow readers');
+    else if (end === 'overload')
+      this.#note('LR', 'the buffer budget of this waypoint is spent by slow readers');
     else if (end === 'closed') this.#note('LR', 'closed by the waypoint');
     this.#finish();
   }

@@ -73,9 +73,7 @@ export class EndpointDialer {
         : this.#tunnel(target, target.expected, options, handler);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      return this.#reactor.after(0, () =>
-        handler.onFailed({ kind: 'connect', message, retryable: false }),
-      );
+      return this.#reactor.after(0, () => handler.onFailed({ kind: 'connect', message, retryable: false }));
     }
   }
 
@@ -85,7 +83,11 @@ export class EndpointDialer {
     return new TcpDial(this.#reactor, fd, {
       target,
       timeoutMs,
-      onConnected: (connected) => handler.onTransport(new TcpTransport(this.#reactor, connected, { budget: this.#options.budget }), nothing),
+      onConnected: (connected) =>
+        handler.onTransport(
+          new TcpTransport(this.#reactor, connected, { budget: this.#options.budget }),
+          nothing,
+        ),
       onFailed: ({ message }) => handler.onFailed({ kind: 'connect', message, retryable: true }),
     });
   }
@@ -111,7 +113,11 @@ export class EndpointDialer {
       connectHeaders(target, options.client),
       {
         onConnected: (stream, session) => {
-          const transport = new StreamTransport(this.#reactor, { stream, session, budget: this.#options.budget });
+          const transport = new StreamTransport(this.#reactor, {
+            stream,
+            session,
+            budget: this.#options.budget,
+          });
           handler.onTransport(transport, () => request.tunnel.streamEnded());
           return transport;
         },

@@ -68,7 +68,10 @@ export class Upstream {
   pick(
     target: ServiceTarget,
     settings: HttpTrafficPolicy | undefined,
-    excluded: ReadonlySet<WorkloadUid>,
+    {
+      unit,
+      excluded,
+    }: { readonly unit: 'request' | 'connection'; readonly excluded: ReadonlySet<WorkloadUid> },
   ): PickResult {
     const { service, port, family, hash, preferred } = target;
     return this.balancer.pick(this.#options.snapshot(), {
@@ -77,6 +80,7 @@ export class Upstream {
       servicePort: port,
       family,
       excluded,
+      unit,
       ...(settings === undefined ? undefined : { http: settings }),
       ...(hash === undefined ? undefined : { hash }),
       ...(preferred === undefined ? undefined : { preferred }),
