@@ -22,6 +22,10 @@ export class BodyReader {
     this.#budget = budget;
   }
 
+  get chunked(): boolean {
+    return this.#chunked;
+  }
+
   /** Octets that are surely still to come; Infinity when nobody knows. */
   get left(): number {
     return this.#chunked ? Number.POSITIVE_INFINITY : this.#left;

@@ -35,9 +35,12 @@ export interface HttpServerConnection {
 }
 
 export interface HttpClientHandler {
-  /** A request can be made (again): after a time in which `canOpen` was false. Not called for the first time it is true. */
+  /** A request can be made again: after a time in which `canOpen` was false. Not called for the first time it is true. */
   onAvailable(): void;
-  /** No request will be taken any more, as after GOAWAY or `Connection: close`. Once; always before onClosed. */
+  /**
+   * No request will be taken any more, as after GOAWAY or `Connection: close`. Once, always before onClosed; also from
+   * inside drain() and destroy().
+   */
   onRetired(): void;
   /** The connection is gone, after every open stream got onReset; `reason` is undefined after an orderly end. Once. */
   onClosed(reason: string | undefined): void;

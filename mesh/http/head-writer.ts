@@ -4,9 +4,9 @@
 
 import { STATUS_CODES } from 'node:http';
 import { H2Error } from '../h2/error.ts';
-import type { Header } from '../h2/header.ts';
+import { type Header, headerValue } from '../h2/header.ts';
 import { Slab } from '../io/slab.ts';
-import { CONTENT_LENGTH, HOST, meaningOf, PLAIN, EXPECT, TE } from './field-names.ts';
+import { CONTENT_LENGTH, EXPECT, HOP_BY_HOP, HOST, meaningOf, PLAIN, TE } from './field-names.ts';
 import { isTarget, isToken, OCTET, VALUE } from './octets.ts';
 
 /** How the body behind a head ends (RFC 9112 section 6.3). */
@@ -23,7 +23,7 @@ const notSendable = -1;
 const maxKnownNames = 1024;
 
 /** Meanings of names that were checked before; bounded, as filters and HTTP/2 peers choose names. */
-const known = new Map<string, number>();
+const known = new Map<string, number>([[':upgrade', HOP_BY_HOP]]);
 
 export class HeadWriter {
   /** The octets lie at 0 to `length`. */
@@ -209,8 +209,8 @@ function statusOf(list: readonly Header[]): number {
 }
 
 function upgradeOf(list: readonly Header[]): string {
-  const second = list[1];
-  if (second?.[0] === ':upgrade') return second[1];
+  const upgrade = headerValue(list, ':upgrade');
+  if (upgrade !== undefined) return upgrade;
   throw misuse('101 without :upgrade');
 }
 

@@ -457,6 +457,9 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   #finish(): void {
     if (this.#input === 'none') return;
     this.#input = 'none';
+    this.#headTimer?.cancel();
+    this.#gatherer.clear();
+    this.#release();
     this.#idleSince = this.#loop.now;
     this.#watchIdle();
     this.#outbox.finish('end');

@@ -13,7 +13,6 @@
 // - Nobody flushes: what is written leaves at the end of the loop's turn.
 //
 // What `onReset` says on HTTP/1.1, where there are no codes on the wire:
-//   REFUSED_STREAM     client: nothing of the request was sent, safe to repeat whatever the method
 //   CONNECT_ERROR      the connection was lost (client: before any byte of the response; a stale keep-alive connection)
 //   STREAM_CLOSED      client: cut in the middle of the response, also when a body ends before its declared length
 //   CANCEL             server: the client closed its connection, how HTTP/1.1 cancels
