@@ -25,6 +25,7 @@ async function ask(
   { body, ...options }: RequestOptions & { body?: string | Buffer } = {},
 ): Promise<Answer> {
   const outgoing = request({ port, host: '127.0.0.1', agent: false, ...options });
+  outgoing.on('error', () => {});
   outgoing.end(body);
   const answered = (async () => {
     const [message] = (await once(outgoing, 'response')) as [IncomingMessage];
