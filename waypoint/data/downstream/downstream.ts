@@ -132,7 +132,8 @@ export class Downstream {
     this.#http.add(connection);
     const { connection: made, sink } = http.server(protocol, accepted.transport, connection);
     connection.http = made;
-    if (this.#draining) connection.drain();
+    // What was detected is still to be given to it: only then is it known to have a request.
+    if (this.#draining) world.reactor.atTurnEnd({ onTurnEnd: () => connection.drain() });
     return sink;
   }
 
