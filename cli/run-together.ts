@@ -1,49 +1,58 @@
-// Controller and ztunnel as two children of `weft up`. Owns their order (the controller first, the token between) and
+// Controller, ztunnel and waypoints as children of `weft up`. Owns their order (the controller first, tokens between) and
 // their common end. Capture is released only when the user asked for the end: after anything else it stays, so that
 // pods are refused rather than let through unprotected.
 
 import type { ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { JoinTokens } from '../controller/identity/join-tokens.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
+import { askAdmin } from './admin-client.ts';
 import { CliError } from './cli-error.ts';
 import type { UpConfig } from './config.ts';
 import { programArgv } from './program-files.ts';
 import { endText, type ProgramEnd, ProgramPair } from './program-pair.ts';
 import type { CliOutput } from './run-cli.ts';
+import { TokenFiles } from './token-files.ts';
+import {
+  type RunningWaypoint,
+  type WantedWaypoint,
+  WaypointProcesses,
+  wantedWaypoints,
+} from './waypoint-processes.ts';
 
 /** SIGHUP: the terminal is gone, and nobody can press Ctrl-C any more. */
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Runs until one of both ends or a signal asks for the end; resolves with the exit status. */
+/** Runs until controller or tunnel ends or a signal asks for the end; resolves with the exit status. */
 export async function runTogether(config: UpConfig, output: CliOutput): Promise<number> {
   const pair = new ProgramPair(output);
-  const onSignal = (): void => pair.askToEnd();
+  // They come and go with the manifests: none of them ends the others.
+  const waypoints = new ProgramPair(output);
+  let processes: WaypointProcesses | undefined;
+  const onSignal = (): void => {
+    void processes?.stop();
+    for (const programs of [waypoints, pair]) programs.askToEnd();
+  };
   // Stay to the last moment, also without a terminal: what is captured must not depend on who reads the log.
   for (const signal of endSignals) process.on(signal, onSignal);
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignore);
-  const secrets = await mkdtemp(join(tmpdir(), 'weft-up-'));
-  const tokens = new JoinTokens({ stateDir: resolve(config.state), clock: systemClock });
-  let tokenId: string | undefined;
+  const tokens = await TokenFiles.open(resolve(config.state));
   try {
     await startController(pair, config);
     if (!pair.asked) {
-      const { token, record } = await tokens.create(config.node);
-      tokenId = record.id;
-      const tokenFile = join(secrets, 'token');
-      await writeFile(tokenFile, token, { mode: 0o600 });
+      const tokenFile = await tokens.forNode(config.node);
+      processes = waypointProcesses(waypoints, { config, tokens, output });
       if (!pair.asked) startTunnel(pair, { config, tokenFile });
+      if (!pair.asked) processes.run();
     }
     return await untilEnded(pair, output);
   } finally {
-    if (!pair.asked) pair.endRest();
-    await pair.allEnds();
+    await processes?.stop();
+    if (!pair.asked) for (const programs of [waypoints, pair]) programs.endRest();
+    await Promise.all([waypoints.allEnds(), pair.allEnds()]);
     for (const signal of endSignals) process.off(signal, onSignal);
     for (const stream of [process.stdout, process.stderr]) stream.off('error', ignore);
-    if (tokenId !== undefined) await tokens.revoke(tokenId);
-    await rm(secrets, { recursive: true, force: true });
+    await tokens.revoke();
   }
 }
 
@@ -98,6 +107,48 @@ function startTunnel(
     'log-format': config['log-format'],
   });
   pair.start('ztunnel', argv, { signalAlone: 'SIGKILL' });
+}
+
+function waypointProcesses(
+  programs: ProgramPair,
+  parts: { readonly config: UpConfig; readonly tokens: TokenFiles; readonly output: CliOutput },
+): WaypointProcesses {
+  const { config, tokens, output } = parts;
+  return new WaypointProcesses({
+    clock: systemClock,
+    wanted: async () => wantedWaypoints(await askController(config), config.node),
+    prepare: (gateway) => tokens.forWaypoint(gateway),
+    start: (wanted, tokenFile) => startWaypoint(programs, { config, tokenFile, wanted }),
+    say: (text) => output.err(`weft up: ${text}\n`),
+  });
+}
+
+/** In the network namespace of its pod; its pages take free ports of this one, which its log names. */
+function startWaypoint(
+  programs: ProgramPair,
+  start: { readonly config: UpConfig; readonly tokenFile: string; readonly wanted: WantedWaypoint },
+): RunningWaypoint {
+  const { config, tokenFile, wanted } = start;
+  const argv = programArgv('waypoint', {
+    gateway: wanted.gateway,
+    netns: wanted.netns,
+    controller: config.address,
+    'token-file': tokenFile,
+    'root-cert': join(resolve(config.state), 'root-cert.pem'),
+    'state-dir': 'none',
+    'admin-port': '0',
+    'metrics-port': '0',
+    'readiness-port': '0',
+    'certificate-life': `${config['certificate-life']}`,
+    'log-level': config['log-level'],
+    'log-format': config['log-format'],
+  });
+  const { child, ended } = programs.start(`waypoint ${wanted.gateway}`, argv, { signalAlone: 'SIGKILL' });
+  return { ended, end: () => child.kill('SIGTERM') };
+}
+
+async function askController(config: UpConfig): Promise<string> {
+  return await askAdmin(`http://${config.admin}`, '/config_dump', { program: 'controller' });
 }
 
 /** The controller says so by itself, whatever its log level. Never resolves if it ends before. */

@@ -157,6 +157,9 @@ function dumpModel(model: Model): unknown {
     services: [...model.services.values()],
     policies: [...model.policies.values()],
     pods: [...model.pods.values()],
+    waypoints: [...model.waypoints.values()],
+    routings: [...model.routings.values()],
+    requestAuthentications: [...model.requestAuthentications.values()],
   };
 }
 

@@ -3,6 +3,7 @@
 // it, and a certificate have arrived; after that a controller that is away changes nothing.
 
 import { writeSync } from 'node:fs';
+import { withNetns } from '../mesh/io/netns.ts';
 import { diffModel } from '../mesh/model/diff.ts';
 import { emptyModel, type ModelDelta } from '../mesh/model/model.ts';
 import type { Identity } from '../mesh/model/spiffe-id.ts';
@@ -222,10 +223,11 @@ export class Waypoint {
   }
 
   async #listen(): Promise<void> {
-    const { 'hbone-address': hbone, workers, 'plain-listener': plain } = this.#config;
-    const sets = openListeners({ hbone, plain, workers });
+    const { 'hbone-address': hbone, workers, 'plain-listener': plain, netns } = this.#config;
+    const open = () => openListeners({ hbone, plain, workers });
+    const sets = netns === undefined ? open() : withNetns(netns, open);
     await Promise.all(sets.map((listeners, i) => (this.#workers[i] as DataWorker).listen(listeners)));
-    this.#logger.info({ gateway: this.#config.gateway, workers }, 'serving');
+    this.#logger.info({ gateway: this.#config.gateway, pages: this.pagePorts }, 'serving');
   }
 
   #postCertificate({ spiffeId, privateKeyPem, chainPem, rootsPem }: WorkloadCertificate): void {
@@ -241,6 +243,7 @@ export class Waypoint {
         settings: planeSettings(config, { trustDomain }),
         gateway: config.gateway,
         logFormat: config['log-format'],
+        netns: config.netns,
       },
       {
         onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),

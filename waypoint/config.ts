@@ -83,6 +83,13 @@ export const waypointSettings = {
     description: 'what is kept across restarts: roots learned in a root rotation; or "none"',
     shownFallback: '/var/lib/weft/waypoint/NAMESPACE.NAME',
   }),
+  netns: optional(anyText('the path of a network namespace'), {
+    placeholder: 'path',
+    description:
+      'network namespace to take and make connections in; pages and the controller stay in its own',
+    shownFallback: "the process's own",
+    advanced: true,
+  }),
   network: optional(anyText('the name of a network'), {
     placeholder: 'name',
     description: 'network this waypoint is in, where a mesh has several',

@@ -1,6 +1,7 @@
 // Entry of a data worker's thread of a waypoint: puts a data plane on a loop and does what the main thread says.
 
 import { workerData } from 'node:worker_threads';
+import { withNetns } from '../mesh/io/netns.ts';
 import { WorkerLoop } from '../mesh/proxy/worker-loop.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { WaypointPlane } from './data/waypoint-plane.ts';
@@ -10,7 +11,7 @@ import { WorkerReport } from './telemetry/worker-report.ts';
 const loop = new WorkerLoop<ToWorker, FromWorker>();
 const { reactor } = loop;
 const post = (message: FromWorker): void => loop.post(message);
-const { settings, gateway, logFormat } = workerData as WorkerStart;
+const { settings, gateway, logFormat, netns } = workerData as WorkerStart;
 const report = new WorkerReport(post, { reactor, clock: systemClock, format: logFormat });
 const plane = new WaypointPlane(reactor, {
   settings,
@@ -55,4 +56,5 @@ function answer(id: number, what: 'metrics' | 'load'): void {
   else post({ kind: 'load', id, load: { ...plane.active } });
 }
 
-loop.run(handle);
+if (netns === undefined) loop.run(handle);
+else withNetns(netns, () => loop.run(handle));

@@ -21,6 +21,8 @@ export interface WorkerStart {
   readonly settings: WaypointSettings;
   readonly gateway: GatewayKey;
   readonly logFormat: AccessLogFormat;
+  /** Path of the network namespace to serve in; undefined: that of the process. */
+  readonly netns: string | undefined;
 }
 
 /** Listening sockets; the worker owns them from here on. */

@@ -1,5 +1,5 @@
-// `weft up`: a controller and the tunnel of this machine from one command, for a mesh of one machine. Two child
-// processes; when one ends the other is stopped, so there is never half a mesh.
+// `weft up`: a controller, the tunnel and the waypoints of this machine from one command, for a mesh of one machine. Child
+// processes; when controller or tunnel ends the other is stopped, so there is never half a mesh.
 
 import type { Command } from 'commander';
 import { upConfig, upSettings } from '../config.ts';
@@ -9,7 +9,7 @@ import { addSettings, assertSettings } from '../setting-options.ts';
 export function addUp(program: Command, context: CliContext): void {
   const command = program
     .command('up')
-    .description('run the mesh on this one machine: controller and ztunnel together (needs root)');
+    .description('run the mesh on this one machine: controller, ztunnel and waypoints together (needs root)');
   const flagsGiven = addSettings(command, upSettings);
   command
     .addHelpText(
@@ -21,6 +21,7 @@ Examples:
 
 Ctrl-C ends both and releases the pods; a second one does not wait for open connections. If one of both ends by
 itself, the other is ended, too, and pods stay captured: they are refused until the next start.
+A pod with the label gateway.networking.k8s.io/gateway-name and the service account of that Gateway gets a waypoint.
 The pods are those of the manifests with spec.nodeName of this machine and the annotation weft.dev/netns; see
 docs/CONFIGURATION.md. Every setting of the controller and the ztunnel can also come from the environment.`,
     )

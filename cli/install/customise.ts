@@ -57,6 +57,7 @@ function setArguments(deployment: Document, settings: InstallSettings): void {
     'log-level': settings['log-level'],
     'cluster-id': settings['cluster-id'],
     'trust-domain': settings['trust-domain'],
+    'waypoint-image': settings.image,
     'certificate-life': settings['certificate-life'],
     ca: settings['ca-secret'] === defaultCaSecret ? undefined : settings['ca-secret'],
   };

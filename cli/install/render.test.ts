@@ -88,6 +88,8 @@ describe('weft install', () => {
         caSecret: 'cacerts',
         kubeconfig: undefined,
         namespace,
+        // What waypoints run is what the controller runs.
+        waypointImage: podOf(deployment).containers[0].image,
       });
       const service = await object('Service', ...argv);
       const ports = podOf(deployment).containers[0].ports as { name: string; containerPort: number }[];

@@ -138,7 +138,7 @@ describe('a waypoint', () => {
     const port = await freePort();
     await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`]);
     await untilReadiness(/pending: configuration from the controller, certificate, listeners/);
-    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed');
     await manifest('gateway.yaml', gateway);
     await untilReadiness(/^ready$/);
     const dump = JSON.parse(await page('admin', '/config_dump'));
@@ -189,6 +189,6 @@ describe('a waypoint', () => {
     go.resolve();
     expect(await (await late).text()).toBe('late');
     await stopped;
-    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow('fetch failed');
   });
 });
