@@ -97,6 +97,27 @@ export interface PeerAuthenticationObject {
   };
 }
 
+export interface RequestConditionSpec {
+  readonly pathPrefix?: string;
+  readonly methods?: List;
+  readonly headers?: readonly { readonly name: string; readonly value: string }[];
+}
+
+export interface RateLimitSpec {
+  readonly per: 'All' | 'Identity' | 'Namespace' | 'SourceIP' | 'Header';
+  readonly header?: string;
+  readonly requests: number;
+  readonly interval: string;
+  readonly burst?: number;
+  readonly when?: RequestConditionSpec;
+}
+
+export interface FaultSpec {
+  readonly delay?: { readonly duration: string; readonly percent: number };
+  readonly abort?: { readonly status: number; readonly grpcStatus?: number; readonly percent: number };
+  readonly when?: RequestConditionSpec;
+}
+
 export interface TrafficPolicyObject {
   readonly metadata: ObjectMeta;
   readonly spec: {
@@ -105,7 +126,38 @@ export interface TrafficPolicyObject {
     readonly idleTimeout?: string;
     readonly maxConnections?: number;
     readonly dialAttempts?: number;
-    readonly balancing?: 'PeakEWMA' | 'LeastConnections' | 'RoundRobin' | 'WeightedRandom';
+    readonly balancing?:
+      | 'PeakEWMA'
+      | 'LeastConnections'
+      | 'LeastRequest'
+      | 'RoundRobin'
+      | 'WeightedRandom'
+      | 'Random'
+      | 'RingHash'
+      | 'Maglev';
+    readonly hashOn?: {
+      readonly kind: 'Header' | 'Cookie' | 'Source';
+      readonly name?: string;
+      readonly ttl?: string;
+    };
+    readonly slowStart?: string;
+    readonly maxRequests?: number;
+    readonly maxPendingRequests?: number;
+    readonly maxRequestsPerConnection?: number;
+    readonly maxRequestBodyBytes?: number;
+    readonly maxHeaderBytes?: number;
+    readonly requestTimeout?: string;
+    readonly perTryTimeout?: string;
+    readonly retry?: {
+      readonly attempts: number;
+      readonly codes: readonly number[];
+      readonly backoff: string;
+      readonly unsafe: boolean;
+    };
+    readonly retryBudget?: { readonly percent: number; readonly minPerSecond: number };
+    readonly hedging?: { readonly delay: string; readonly maxAttempts: number };
+    readonly rateLimits?: readonly RateLimitSpec[];
+    readonly faults?: readonly FaultSpec[];
     readonly locality?: {
       readonly mode: 'Failover' | 'Strict';
       readonly scopes: readonly ('Region' | 'Zone' | 'Subzone' | 'Node' | 'Cluster' | 'Network')[];
@@ -115,6 +167,10 @@ export interface TrafficPolicyObject {
       readonly baseEjection: string;
       readonly maxEjection: string;
       readonly maxEjectionPercent: number;
+      readonly consecutive5xx: number;
+      readonly consecutiveGatewayErrors: number;
+      readonly successRateDeviations: number;
+      readonly latencyFactor: number;
     };
   };
 }

@@ -66,7 +66,9 @@ describe('manifests/crds', () => {
   });
 
   it('states every CEL rule the directory source checks, in the same words', () => {
-    const source = readFileSync(fileURLToPath(new URL('./object-rules.ts', import.meta.url)), 'utf8');
+    const source = ['./object-rules.ts', './traffic-policy-rules.ts']
+      .map((file) => readFileSync(fileURLToPath(new URL(file, import.meta.url)), 'utf8'))
+      .join('');
     const messages = crds.flatMap(({ schema }) => celMessages(schema));
     expect(messages.length).toBeGreaterThanOrEqual(12);
     const unknown = messages.filter(

@@ -10,13 +10,8 @@ import type {
   TargetRef,
   TrafficPolicyObject,
 } from '../resources/own-kinds.ts';
-import { parseDurationMs } from '../translate/durations.ts';
-import type { FieldPath } from './problem.ts';
-
-export interface BrokenRule {
-  readonly path: FieldPath;
-  readonly message: string;
-}
+import { type BrokenRule, groupRules } from './broken-rule.ts';
+import { trafficPolicyRules } from './traffic-policy-rules.ts';
 
 /** `object` passed the schema of its kind. Empty if every rule holds. */
 export function brokenRules(kind: KindName, object: unknown): readonly BrokenRule[] {
@@ -73,48 +68,10 @@ function coverageRules(spec: {
   return [{ path: ['spec', 'targetRefs'], message: both }, ...broken];
 }
 
-function groupRules(
-  targets: readonly TargetRef[],
-  groups: Readonly<Record<string, readonly string[]>>,
-  message: string,
-): BrokenRule[] {
-  return targets.flatMap((target, i) =>
-    groups[target.kind]?.includes(target.group)
-      ? []
-      : [{ path: ['spec', 'targetRefs', i, 'group'], message }],
-  );
-}
-
 function peerAuthenticationRules({ spec }: PeerAuthenticationObject): BrokenRule[] {
   const selects = Object.keys(spec.selector?.matchLabels ?? {}).length > 0;
   if (spec.portLevelMtls === undefined || selects) return [];
   return [{ path: ['spec', 'portLevelMtls'], message: 'Modes of ports need a selector with matchLabels' }];
-}
-
-function trafficPolicyRules({ spec }: TrafficPolicyObject): BrokenRule[] {
-  const groups = { Service: ['', 'core'], ServiceEntry: ['', 'weft.dev'] };
-  const message = "A Service has group '', a ServiceEntry has group 'weft.dev'";
-  const { connectTimeout, idleTimeout, outlierDetection } = spec;
-  const at = ['spec', 'outlierDetection'];
-  return [
-    ...groupRules(spec.targetRefs, groups, message),
-    ...durationRule(connectTimeout, { path: ['spec', 'connectTimeout'], min: '1ms', max: '60s' }),
-    ...durationRule(idleTimeout, { path: ['spec', 'idleTimeout'], max: '168h' }),
-    ...durationRule(outlierDetection?.baseEjection, { path: [...at, 'baseEjection'], min: '1ms', max: '1h' }),
-    ...durationRule(outlierDetection?.maxEjection, { path: [...at, 'maxEjection'], min: '1ms', max: '24h' }),
-  ];
-}
-
-function durationRule(
-  text: string | undefined,
-  { path, min, max }: { path: FieldPath; min?: string; max: string },
-): BrokenRule[] {
-  if (text === undefined) return [];
-  const ms = parseDurationMs(text);
-  const low = min === undefined ? 0 : (parseDurationMs(min) as number);
-  if (ms !== undefined && ms >= low && ms <= (parseDurationMs(max) as number)) return [];
-  const range = min === undefined ? `at most ${max}` : `between ${min} and ${max}`;
-  return [{ path, message: `Must be ${range}` }];
 }
 
 function serviceEntryRules({ spec }: ServiceEntryObject): BrokenRule[] {

@@ -83,13 +83,10 @@ export function serviceRouting(options: {
   const [namespace = '', name = ''] = gateway.split('/');
   const ofGateway = policies.httpTrafficPolicyFor('Gateway', namespace, name);
   const policyOf = ({ kind, metadata }: ServiceDraft): HttpTrafficPolicy | undefined =>
-    mergeHttpTrafficPolicies(
-      ofGateway,
-      policies.httpTrafficPolicyFor(kind, metadata.namespace, metadata.name),
-    );
+    policies.httpTrafficPolicyFor(kind, metadata.namespace, metadata.name);
   const ports = table.portsOf(draft);
   const service = draft.service.key;
-  const trafficPolicy = policyOf(draft);
+  const trafficPolicy = mergeHttpTrafficPolicies(ofGateway, policyOf(draft));
   const backendPolicies = otherServices(ports, service).flatMap((key) => {
     const backend = byKey.get(key);
     const policy = backend === undefined ? undefined : policyOf(backend);

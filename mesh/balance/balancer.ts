@@ -171,7 +171,7 @@ export class Balancer {
       this.#release(dial);
     }
     if (!blames) return false;
-    return health.failed(now, ejectionPolicy(dial.service.service), () => mayEject(dial, now));
+    return health.failed(now, ejectionPolicy(dial.service.service, dial.http), () => mayEject(dial, now));
   }
 
   /**
@@ -239,7 +239,7 @@ export class Balancer {
 
   #eject(dial: Handle, endpoint: EndpointState): boolean {
     const now = this.#now();
-    const ejected = endpoint.health.eject(now, ejectionPolicy(dial.service.service), {
+    const ejected = endpoint.health.eject(now, ejectionPolicy(dial.service.service, dial.http), {
       cause: 'response',
       mayEject: () => mayEject(dial, now),
     });
@@ -366,11 +366,11 @@ function endProbe(dial: Handle): void {
 
 /** All endpoints may be out at once, and then nobody is asked. */
 function opensCircuit({ http, service }: PickRequest): boolean {
-  return http?.httpOutlierDetection !== undefined && ejectionPolicy(service).maxEjectionPercent === 100;
+  return http?.httpOutlierDetection !== undefined && ejectionPolicy(service, http).maxEjectionPercent === 100;
 }
 
 function mayEject(dial: Handle, now: number): boolean {
-  const { maxEjectionPercent } = ejectionPolicy(dial.service.service);
+  const { maxEjectionPercent } = ejectionPolicy(dial.service.service, dial.http);
   const leaveNone = dial.http?.httpOutlierDetection !== undefined;
   const { states } = currentList(dial);
   let ejected = 0;
@@ -378,8 +378,8 @@ function mayEject(dial: Handle, now: number): boolean {
   return ejectionAllowed(states.length, ejected, { maxEjectionPercent, leaveNone });
 }
 
-function ejectionPolicy(service: Service): OutlierDetection {
-  return service.trafficPolicy?.outlierDetection ?? defaultOutlierDetection;
+function ejectionPolicy(service: Service, http: HttpTrafficPolicy | undefined): OutlierDetection {
+  return http?.ejection ?? service.trafficPolicy?.outlierDetection ?? defaultOutlierDetection;
 }
 
 /** The endpoints as they are now: some may have gone since the pick. */

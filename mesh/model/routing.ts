@@ -21,7 +21,7 @@ export interface ServiceRouting {
   readonly ports: readonly PortRouting[];
   /** L7 policy of the service: its own TrafficPolicy's, field by field over that of the Gateway. */
   readonly trafficPolicy?: HttpTrafficPolicy;
-  /** The same of each other service that a backend of these routes names; sorted by service, without those that have none. */
+  /** The own policy of each other service that a backend of these routes names; sorted by service, without those that have none. */
   readonly backendPolicies?: readonly { readonly service: ServiceKey; readonly policy: HttpTrafficPolicy }[];
 }
 

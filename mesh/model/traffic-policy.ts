@@ -107,6 +107,9 @@ export interface HttpTrafficPolicy {
   readonly faults?: readonly Fault[];
   readonly maxRequestBodyBytes?: number;
   readonly maxHeaderBytes?: number;
+  /** How ejection goes, whatever the reason for it; counts before the L4 part's of the service. */
+  readonly ejection?: OutlierDetection;
+  /** What of the responses ejects an endpoint. */
   readonly httpOutlierDetection?: {
     /** 0 switches a rule off. */
     readonly consecutive5xx: number;

@@ -6,6 +6,7 @@ import type {
   Fault,
   HashKey,
   HttpTrafficPolicy,
+  OutlierDetection,
   RateLimit,
   RequestCondition,
 } from '../model/traffic-policy.ts';
@@ -32,7 +33,7 @@ const condition = exactly<RequestCondition>({
 
 const hashOn = eitherKind<HashKey>([
   exactly({ kind: z.literal('header'), name: headerName }),
-  exactly({ kind: z.literal('cookie'), name: someText, ttlMs: ms.optional() }),
+  exactly({ kind: z.literal('cookie'), name: someText, ttlMs: count.optional() }),
   exactly({ kind: z.literal('source') }),
 ]);
 
@@ -81,6 +82,12 @@ export const httpTrafficPolicySchema = exactly<HttpTrafficPolicy>({
   faults: z.array(fault).optional(),
   maxRequestBodyBytes: count.optional(),
   maxHeaderBytes: count.optional(),
+  ejection: exactly<OutlierDetection>({
+    consecutiveFailures: count.min(1).max(100),
+    baseEjectionMs: ms.min(1),
+    maxEjectionMs: ms.min(1),
+    maxEjectionPercent: count.max(100),
+  }).optional(),
   httpOutlierDetection: exactly<Of<'httpOutlierDetection'>>({
     consecutive5xx: count,
     consecutiveGatewayErrors: count,
