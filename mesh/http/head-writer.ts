@@ -56,6 +56,16 @@ export class HeadWriter {
       this.framing = 'raw';
     } else if (lengthless || status === 304 || options.head) {
       this.framing = 'none';
+      // As it would say to GET; some clients take a HEAD without either for one that ends with the connection.
+      if (
+        options.head &&
+        status !== 304 &&
+        !lengthless &&
+        this.#length === -1 &&
+        options.minorVersion === 1
+      ) {
+        this.#line('transfer-encoding: chunked', 1);
+      }
     } else if (!this.#frameLength(endStream, true)) {
       this.framing = options.minorVersion === 1 ? 'chunked' : 'close';
       if (this.framing === 'chunked') this.#line('transfer-encoding: chunked', 1);
