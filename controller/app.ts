@@ -25,12 +25,12 @@ import { JoinTokens } from './identity/join-tokens.ts';
 import { firstOf } from './identity/token-review.ts';
 import { ModelPodsOnNode } from './pods-on-node.ts';
 import { ModelPublisher } from './publish.ts';
-import type { Resources } from './resources/resources.ts';
 import { DirectorySource } from './source/directory-source.ts';
 import { formatProblem, type Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { allConditions, type ObjectStatus, isBadCondition } from './translate/statuses.ts';
-import { translate } from './translate/translate.ts';
+import type { Translation } from './translate/translate.ts';
+import { Translator, type TranslatorInput } from './translator.ts';
 import { ModelWaypoints } from './waypoint-identities.ts';
 
 /** Certificate requests under way when the controller stops get this long to end. */
@@ -127,7 +127,7 @@ export class Controller {
     const grpc = await this.#listenGrpc(authority);
     const admin = await this.#admin.listen(this.#config.adminAddress);
     this.#stops.push(() => this.#admin.close());
-    this.#cluster?.run();
+    this.#cluster?.run(authority);
     this.#ready = true;
     this.#logger.info({ grpcPort: grpc, adminPort: admin, stateDir }, 'controller is ready');
     return { grpc, admin };
@@ -137,12 +137,17 @@ export class Controller {
     const { logFormat: format, logLevel: level, source: from, stateDir } = this.#config;
     const clock = this.#clock;
     const logger = (component: string) => createLogger({ component, format, level });
+    const translator = this.#openTranslator(from.kind === 'directory');
     const handler: ResourcesHandler = {
-      onResources: (resources, problems) => this.#onResources(resources, problems),
+      onResources: (resources, problems) => translator.update(resources, problems),
     };
     if (from.kind === 'cluster') {
       const { Cluster: ClusterParts } = await import('./cluster.ts');
-      const cluster = new ClusterParts(from, { clock, logger, waypoints: this.#waypoints }, handler);
+      const cluster = new ClusterParts(
+        from,
+        { clock, logger, waypoints: this.#waypoints, clusterId: this.#config.clusterId },
+        handler,
+      );
       this.#cluster = cluster;
       this.#stops.push(() => cluster.close());
       return cluster.source;
@@ -154,6 +159,18 @@ export class Controller {
     );
     this.#stops.push(() => source.close());
     return source;
+  }
+
+  #openTranslator(standalone: boolean): Translator {
+    const { clusterId, trustDomain } = this.#config;
+    const translator = new Translator({ clusterId, trustDomain, standalone }, this.#clock, {
+      onTranslated: (translation, input, durationMs) => this.#onTranslated(translation, input, durationMs),
+      // A fault of ours, not of the objects: what is in force stays, and the next change is tried again.
+      onFailed: (err) =>
+        this.#logger.error({ err }, 'translating the resources failed, keeping what is in force'),
+    });
+    this.#stops.push(() => translator.close());
+    return translator;
   }
 
   #authenticator(): Authenticator {
@@ -233,19 +250,12 @@ export class Controller {
     return await authority.advanceRotation({ force: step === 'force' });
   }
 
-  #onResources(resources: Resources, problems: readonly Problem[]): void {
-    const { clusterId, trustDomain } = this.#config;
-    const startedAt = this.#clock.monotonic();
-    const { model, statuses } = translate(resources, {
-      clusterId,
-      trustDomain,
-      standalone: this.#cluster === undefined,
-    });
-    const durationMs = this.#clock.monotonic() - startedAt;
+  #onTranslated({ model, statuses }: Translation, input: TranslatorInput, durationMs: number): void {
+    const { resources, problems } = input;
     this.#pods.update(model);
     this.#waypoints.update(model, resources);
     this.#publisher.publish(model);
-    this.#cluster?.onTranslated(statuses, problems);
+    this.#cluster?.onTranslated({ model, statuses }, { resources, problems });
     this.#statuses = statuses;
     this.#problems = problems;
     this.#metrics.onTranslated(model, { durationMs });

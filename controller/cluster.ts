@@ -9,17 +9,26 @@ import type { Logger } from '../mesh/runtime/logger.ts';
 import { CaStateSecret } from './ca/ca-state-secret.ts';
 import type { CaStateStore } from './ca/ca-state-store.ts';
 import { type IssuerSource, SecretIssuer } from './ca/given-issuer.ts';
+import { deployedGateways, withDeploymentProblems } from './deploy/deployed-gateways.ts';
+import { WaypointDeployer } from './deploy/waypoint-deployer.ts';
 import { EventWriter } from './event-writer.ts';
 import type { Authenticator } from './identity/authenticator.ts';
 import { TokenReviewer, type WaypointPods } from './identity/token-review.ts';
 import { KubeClient } from './kubernetes/kube-client.ts';
 import { LeaderElection } from './leader.ts';
 import { withProblems } from './problem-statuses.ts';
+import type { Resources } from './resources/resources.ts';
 import { ClusterSource, type WatchReport } from './source/cluster-source.ts';
 import type { Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { StatusWriter } from './status-writer.ts';
-import type { ObjectStatus } from './translate/statuses.ts';
+import type { Translation } from './translate/translate.ts';
+
+/** What waypoints verify the controller by. */
+interface Roots {
+  rootsPem(): string;
+  subscribe(listener: () => void): unknown;
+}
 
 export interface ClusterConfig {
   /** Undefined: the ServiceAccount of the pod this runs in. */
@@ -28,11 +37,14 @@ export interface ClusterConfig {
   readonly namespace: string;
   /** Secret of that namespace with a CA that was given. */
   readonly caSecret: string;
+  /** Undefined: no waypoint is deployed. */
+  readonly waypointImage: string | undefined;
 }
 
 export interface ClusterOptions {
   readonly clock: Clock;
   readonly waypoints: WaypointPods;
+  readonly clusterId: string;
   /** A logger for each part. */
   readonly logger: (component: string) => Logger;
 }
@@ -50,6 +62,9 @@ export class Cluster {
   readonly #leader: LeaderElection;
   readonly #statuses: StatusWriter;
   readonly #events: EventWriter;
+  readonly #deployer: WaypointDeployer | undefined;
+  #authority: Roots | undefined;
+  #last: { readonly translation: Translation; readonly problems: readonly Problem[] } | undefined;
 
   /** Throws KubeError `CONFIG`. Nothing is asked of the API server before `source.start()`. */
   constructor(config: ClusterConfig, options: ClusterOptions, handler: ResourcesHandler) {
@@ -85,8 +100,10 @@ export class Cluster {
       onChange: (leading) => {
         this.#statuses.lead(leading);
         this.#events.lead(leading);
+        this.#deployer?.lead(leading);
       },
     });
+    this.#deployer = this.#openDeployer(config, options);
     const nodeAccounts = new Set(nodeAccountNames.map((name) => `${namespace}/${name}`));
     this.authenticator = new TokenReviewer({
       client,
@@ -108,13 +125,26 @@ export class Cluster {
   }
 
   /** Begins to stand for election. */
-  run(): void {
+  run(authority: Roots): void {
+    this.#authority = authority;
+    authority.subscribe(() => this.#deployer?.recheck());
     this.#leader.start();
   }
 
-  onTranslated(translated: readonly ObjectStatus[], problems: readonly Problem[]): void {
+  onTranslated(
+    translation: Translation,
+    { resources, problems }: { readonly resources: Resources; readonly problems: readonly Problem[] },
+  ): void {
+    this.#last = { translation, problems };
+    this.#deployer?.update(deployedGateways(translation.model, resources));
+    this.#tellStatuses();
+  }
+
+  #tellStatuses(): void {
+    if (this.#last === undefined) return;
+    const { translation, problems } = this.#last;
     const statuses = withProblems(
-      translated,
+      withDeploymentProblems(translation.statuses, this.#deployer?.problems ?? new Map()),
       problems,
       (reference) => this.#source.live(reference)?.generation,
     );
@@ -122,10 +152,28 @@ export class Cluster {
     this.#events.update(statuses);
   }
 
+  #openDeployer(
+    { namespace, waypointImage: image }: ClusterConfig,
+    { clock, logger, clusterId }: ClusterOptions,
+  ): WaypointDeployer | undefined {
+    if (image === undefined) return undefined;
+    // A name in the certificate of a controller in any namespace (cli/install gives it the others).
+    const controller = `weft-controller.${namespace}.svc:15012`;
+    return new WaypointDeployer({
+      client: this.#client,
+      clock,
+      logger: logger('waypoints'),
+      settings: { image, controller, clusterId },
+      identify: (reference) => this.#source.identify(reference),
+      roots: () => this.#authority?.rootsPem(),
+      onProblems: () => this.#tellStatuses(),
+    });
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     await this.#source.close();
-    await Promise.all([this.#statuses.close(), this.#events.close()]);
+    await Promise.all([this.#statuses.close(), this.#events.close(), this.#deployer?.close()]);
     await this.#leader.close();
     this.#client.close();
   }

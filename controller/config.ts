@@ -38,6 +38,8 @@ export type SourceConfig =
       readonly namespace: string;
       /** Secret of that namespace with a CA that was given; without it the mesh makes its own root. */
       readonly caSecret: string;
+      /** Runs waypoints; undefined: the controller deploys none. */
+      readonly waypointImage: string | undefined;
     };
 
 export interface ControllerConfig {
@@ -117,6 +119,10 @@ export const controllerSettings = {
     placeholder: 'seconds',
     description: 'life of workload certificates, the most a node gets',
   }),
+  'waypoint-image': optional(anyText('an image'), {
+    placeholder: 'image',
+    description: 'in a cluster: run a waypoint of this image for each Gateway; without it none is deployed',
+  }),
   'log-level': withDefault(logLevels, 'info', {
     placeholder: 'level',
     description: 'trace, debug, info, warn, error or silent',
@@ -180,12 +186,13 @@ function sourceOf({
   kubeconfig,
   namespace,
   ca,
+  'waypoint-image': waypointImage,
 }: SettingValues<typeof controllerSettings>): SourceConfig | undefined {
   if (config !== undefined)
     return kubeconfig === undefined ? { kind: 'directory', path: config, caDirectory: ca } : undefined;
   if (kubeconfig === undefined) return undefined;
   const file = kubeconfig === 'in-cluster' ? undefined : kubeconfig;
-  return { kind: 'cluster', kubeconfig: file, namespace, caSecret: ca ?? 'cacerts' };
+  return { kind: 'cluster', kubeconfig: file, namespace, caSecret: ca ?? 'cacerts', waypointImage };
 }
 
 function matching(pattern: RegExp, expects: string): ValueKind<string> {
