@@ -7,6 +7,7 @@ import type { GatewayKey, PortRouting, RouteSet, RoutingKey } from '../../mesh/m
 import type { Service, ServicePort } from '../../mesh/model/service.ts';
 import type { Workload } from '../../mesh/model/workload.ts';
 import type { Snapshot } from '../../mesh/state/snapshot.ts';
+import { JwtRules } from '../jwt/jwt-rules.ts';
 import { PortRoutes, routesFor } from '../routing/consumer-routes.ts';
 import type { CompiledRoutes } from '../routing/router.ts';
 import { servesService } from './classify.ts';
@@ -35,6 +36,7 @@ const maxViews = 10_000;
 export class DestinationViews {
   readonly #gateway: GatewayKey;
   readonly #random: () => number;
+  readonly #tokenRules: JwtRules;
   readonly #compiled = new WeakMap<PortRouting, PortRoutes>();
   #views = new Map<string, DestinationView>();
   #generation = -1;
@@ -42,6 +44,7 @@ export class DestinationViews {
   constructor(gateway: GatewayKey, random: () => number) {
     this.#gateway = gateway;
     this.#random = random;
+    this.#tokenRules = new JwtRules(gateway);
   }
 
   viewFor(snapshot: Snapshot, client: ClientConnection): DestinationView {
@@ -79,7 +82,7 @@ export class DestinationViews {
       port,
       http: portRouting === undefined ? undefined : this.#routesOf(portRouting).for(namespace),
       routes: portRouting === undefined ? undefined : routesFor(portRouting, namespace),
-      tokenRules: tokenRulesFor(snapshot, this.#gateway, service ?? known),
+      tokenRules: this.#tokenRules.rulesFor(snapshot, { service: service ?? known }),
       policyPort: port?.targetPort ?? 0,
       destination: client.destination,
       forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
@@ -96,7 +99,7 @@ export class DestinationViews {
       port: undefined,
       http: undefined,
       routes: undefined,
-      tokenRules: workload === undefined ? [] : tokenRulesForWorkload(snapshot, this.#gateway, workload),
+      tokenRules: workload === undefined ? [] : this.#tokenRules.rulesFor(snapshot, { workload }),
       policyPort: client.servicePort,
       destination: client.destination,
       forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
@@ -111,37 +114,4 @@ export class DestinationViews {
     }
     return routes;
   }
-}
-
-function tokenRulesFor(snapshot: Snapshot, gateway: GatewayKey, service: Service): readonly JwtRule[] {
-  const rules: JwtRule[] = [];
-  for (const { targets, rules: own } of snapshot.requestAuthentications.values()) {
-    const concerns = targets.some(
-      (target) =>
-        (target.kind === 'gateway' && target.gateway === gateway) ||
-        (target.kind === 'service' && target.service === service.key) ||
-        (target.kind === 'namespace' && (target.namespace === '' || target.namespace === service.namespace)),
-    );
-    if (concerns) rules.push(...own);
-  }
-  return rules;
-}
-
-/** A token that is needed for a service must not be avoidable by the pod's own address. */
-function tokenRulesForWorkload(
-  snapshot: Snapshot,
-  gateway: GatewayKey,
-  workload: Workload,
-): readonly JwtRule[] {
-  const rules: JwtRule[] = [];
-  for (const { targets, rules: own } of snapshot.requestAuthentications.values()) {
-    const concerns = targets.some(
-      (target) =>
-        (target.kind === 'gateway' && target.gateway === gateway) ||
-        (target.kind === 'service' && workload.services.has(target.service)) ||
-        (target.kind === 'namespace' && (target.namespace === '' || target.namespace === workload.namespace)),
-    );
-    if (concerns) rules.push(...own);
-  }
-  return rules;
 }

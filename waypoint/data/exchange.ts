@@ -230,12 +230,13 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   onResponse(
     status: number,
     headers: readonly Header[],
-    { endStream, stream }: { endStream: boolean; stream: HttpStream },
+    { endStream, stream, exhausted }: { endStream: boolean; stream: HttpStream; exhausted: boolean },
   ): void {
     const { record } = this;
     this.#state = ANSWERING;
     record.status = status;
     record.responseMs = this.world.now() - record.startedMs;
+    if (exhausted) this.#note('URX', `status ${status} after ${record.attempts} tries`);
     if (record.grpc) record.grpcStatus = grpcStatusIn(headers);
     if (status === 101) {
       this.#upgraded = true;

@@ -50,11 +50,11 @@ export interface ForwardOwner {
   /** Where the next try goes; the reason to refuse it. Before anything is sent there. */
   onTry(endpoint: UpstreamEndpoint): LocalReply | undefined;
   onInformational(headers: readonly Header[]): void;
-  /** The final head; body and end follow by the same stream. */
+  /** The final head; body and end follow by the same stream. `exhausted`: a retry was wanted, but it was the last. */
   onResponse(
     status: number,
     headers: readonly Header[],
-    response: { endStream: boolean; stream: HttpStream },
+    response: { endStream: boolean; stream: HttpStream; exhausted: boolean },
   ): void;
   onResponseData(slab: Slab, offset: number, length: number): void;
   onResponseTrailers(headers: readonly Header[]): void;
@@ -174,7 +174,8 @@ export class Forwarding implements AttemptOwner {
     this.#dropTries(attempt, ErrorCode.CANCEL);
     this.#attempt = attempt;
     this.#body?.forgetKept();
-    this.#owner.onResponse(status, headers, { endStream, stream: attempt.stream as HttpStream });
+    const exhausted = this.#retries > 0 && this.#request.retry.codes.includes(status);
+    this.#owner.onResponse(status, headers, { endStream, stream: attempt.stream as HttpStream, exhausted });
   }
 
   onResponseData(slab: Slab, offset: number, length: number): void {

@@ -1,45 +1,10 @@
 import { once } from 'node:events';
-import {
-  Agent,
-  createServer,
-  type IncomingMessage,
-  request,
-  type RequestListener,
-  type RequestOptions,
-} from 'node:http';
+import { Agent, createServer, type IncomingMessage, request, type RequestListener } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openDescriptors } from '../../mesh/io/testing/leaks.ts';
+import { ask } from '../testing/ask.ts';
 import { PlaneRig, rule } from '../testing/plane-rig.ts';
-
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingMessage['headers'];
-  readonly trailers: IncomingMessage['trailers'];
-  readonly body: Buffer;
-}
-
-async function ask(
-  rig: PlaneRig,
-  port: number,
-  { body, ...options }: RequestOptions & { body?: string | Buffer } = {},
-): Promise<Answer> {
-  const outgoing = request({ port, host: '127.0.0.1', agent: false, ...options });
-  outgoing.on('error', () => {});
-  outgoing.end(body);
-  const answered = (async () => {
-    const [message] = (await once(outgoing, 'response')) as [IncomingMessage];
-    const parts: Buffer[] = [];
-    for await (const part of message) parts.push(part as Buffer);
-    return {
-      status: message.statusCode ?? 0,
-      headers: message.headers,
-      trailers: message.trailers,
-      body: Buffer.concat(parts),
-    };
-  })();
-  return await rig.until('the answer', answered);
-}
 
 async function world(handler: RequestListener, settings: ConstructorParameters<typeof PlaneRig>[0] = {}) {
   const rig = new PlaneRig(settings);

@@ -15,6 +15,7 @@ import type { RateLimiter } from '../resilience/rate-limiter.ts';
 import type { MirrorSampler } from '../routing/mirror-sampler.ts';
 import type { DestinationView } from './destination-view.ts';
 import type { PlaneReport } from './plane-report.ts';
+import type { SideRequest } from './side-request.ts';
 import type { Upstream, UpstreamEndpoint } from './upstream/upstream.ts';
 
 export interface RequestWorldOptions {
@@ -46,6 +47,8 @@ export class RequestWorld {
   readonly random: () => number;
   readonly connectTimeoutMs: number;
   readonly authorizer = new Authorizer();
+  /** Mirrors under way. */
+  readonly sideRequests = new Set<SideRequest>();
   readonly #snapshot: () => Snapshot;
   readonly #identity: () => SpiffeId | undefined;
 

@@ -15,9 +15,12 @@ export class SideRequest implements ForwardOwner {
   #body: BodyPipe | undefined;
   #forwarding: Forwarding;
   #stream: HttpStream | undefined;
+  #world: RequestWorld;
   #over = false;
 
   constructor(world: RequestWorld, request: ForwardRequest) {
+    this.#world = world;
+    world.sideRequests.add(this);
     this.#body = request.endStream ? undefined : new BodyPipe(world.budget, undefined);
     this.#forwarding = new Forwarding(world.upstream, request, this, this.#body);
     this.#forwarding.start();
@@ -27,7 +30,7 @@ export class SideRequest implements ForwardOwner {
   data(slab: Slab, offset: number, length: number): void {
     const body = this.#body;
     if (this.#over || body === undefined) return;
-    if (body.waiting + length > maxWaitingBytes || !body.data(slab, offset, length)) this.#giveUp();
+    if (body.waiting + length > maxWaitingBytes || !body.data(slab, offset, length)) this.giveUp();
   }
 
   end(): void {
@@ -36,7 +39,7 @@ export class SideRequest implements ForwardOwner {
 
   /** The request that is copied ended: a body that is not whole by now never will be. */
   sourceGone(): void {
-    if (this.#body !== undefined && !this.#body.ended) this.#giveUp();
+    if (this.#body !== undefined && !this.#body.ended) this.giveUp();
   }
 
   onTry(): undefined {
@@ -74,7 +77,8 @@ export class SideRequest implements ForwardOwner {
     this.#finish();
   }
 
-  #giveUp(): void {
+  /** Idempotent. */
+  giveUp(): void {
     if (this.#over) return;
     this.#forwarding.cancel();
     this.#finish();
@@ -82,6 +86,7 @@ export class SideRequest implements ForwardOwner {
 
   #finish(): void {
     this.#over = true;
+    this.#world.sideRequests.delete(this);
     this.#body?.clear();
   }
 }

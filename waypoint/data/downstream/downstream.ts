@@ -81,6 +81,7 @@ export class Downstream {
 
   destroy(reason: string): void {
     for (const exchange of [...this.exchanges]) exchange.cut(503, 'LR', reason);
+    for (const side of [...this.#options.world.sideRequests]) side.giveUp();
     for (const connection of [...this.#http]) connection.destroy();
     for (const connection of [...this.#tcp]) connection.cut('LR', reason);
     for (const [transport, released] of [...this.#detecting]) {
