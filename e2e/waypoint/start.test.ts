@@ -168,6 +168,52 @@ describe('a waypoint', () => {
     expect(metrics.endsWith('# EOF\n')).toBe(true);
   });
 
+  it('continues traces and exports the spans to the collector that MeshConfig names', async () => {
+    const exported = Promise.withResolvers<{ url: string; body: string }>();
+    const collector = createServer((request, response) => {
+      let body = '';
+      request.on('data', (chunk) => (body += chunk));
+      request.on('end', () => {
+        exported.resolve({ url: request.url ?? '', body });
+        response.end('{}');
+      });
+    });
+    await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+    const { port: collectorPort } = collector.address() as AddressInfo;
+    await manifest('gateway.yaml', gateway);
+    await manifest(
+      'tracing.yaml',
+      `apiVersion: weft.dev/v1alpha1
+kind: MeshConfig
+metadata: { name: default }
+spec: { tracing: { endpoint: "http://127.0.0.1:${collectorPort}", samplingPercent: 0 } }
+`,
+    );
+    const received = Promise.withResolvers<string | undefined>();
+    backend.prependListener('request', ({ headers }) => received.resolve(headers['traceparent'] as string));
+    const port = await freePort();
+    await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`]);
+    await untilReadiness(/^ready$/);
+    const [traceId, caller] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7'];
+    const headers = { traceparent: `00-${traceId}-${caller}-01`, connection: 'close' };
+    expect((await fetch(`http://127.0.0.1:${port}/traced`, { headers })).status).toBe(200);
+    const [, spanId] =
+      /^00-4bf92f3577b34da6a3ce929d0e0e4736-([0-9a-f]{16})-01$/.exec((await received.promise) ?? '') ?? [];
+    expect(spanId).not.toBe(caller);
+    const { url, body } = await exported.promise;
+    const [span] = JSON.parse(body).resourceSpans[0].scopeSpans[0].spans;
+    expect([url, span.traceId, span.spanId, span.parentSpanId]).toEqual([
+      '/v1/traces',
+      traceId,
+      spanId,
+      caller,
+    ]);
+    while (!(await page('metrics', '/metrics')).includes('weft_trace_spans_exported_total 1\n'))
+      await delay(20);
+    collector.closeAllConnections();
+    await new Promise((resolve) => collector.close(resolve));
+  });
+
   it('finishes what is under way when asked to end, and takes nothing new', async () => {
     await manifest('gateway.yaml', gateway);
     const [port, arrived, go] = [
