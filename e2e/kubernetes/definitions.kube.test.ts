@@ -33,6 +33,48 @@ const accepted: readonly (readonly [string, Manifest])[] = [
     manifest('AuthorizationPolicy', { rules: [{ to: [{ operation: { ports: [80, '443'] } }] }] }),
   ],
   [
+    'every field about requests',
+    manifest('AuthorizationPolicy', {
+      targetRefs: [
+        service,
+        { group: 'weft.dev', kind: 'ServiceEntry', name: 'x' },
+        { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'waypoint' },
+      ],
+      rules: [
+        {
+          from: [{ source: { requestPrincipals: ['*'], notRequestPrincipals: ['a/b'] } }],
+          to: [
+            { operation: { hosts: ['*.test'], methods: ['GET'], paths: ['/a/{*}/{**}'], notPaths: ['/b*'] } },
+          ],
+          when: [
+            { key: 'request.headers[X-Tenant]', values: ['a'] },
+            { key: 'request.auth.claims[realm][https://x.test/roles]', notValues: ['b'] },
+            { key: 'request.auth.audiences', values: ['c'] },
+          ],
+        },
+      ],
+    }),
+  ],
+  [
+    'tokens by URL and by value',
+    manifest('RequestAuthentication', {
+      selector: { matchLabels: { app: 'x' } },
+      jwtRules: [
+        {
+          issuer: 'https://issuer.test',
+          jwksUri: 'https://issuer.test/keys',
+          audiences: ['shop'],
+          fromHeaders: [{ name: 'Authorization', prefix: 'Bearer ' }, { name: 'x-token' }],
+          fromParams: ['token'],
+          fromCookies: ['session'],
+          outputPayloadToHeader: 'x-payload',
+          outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }],
+        },
+        { issuer: 'b', jwks: '{"keys":[]}', forwardOriginalToken: true },
+      ],
+    }),
+  ],
+  [
     'modes of ports',
     manifest('PeerAuthentication', {
       selector: { matchLabels: { app: 'x' } },
@@ -48,6 +90,25 @@ const accepted: readonly (readonly [string, Manifest])[] = [
       balancing: 'PeakEWMA',
       locality: { scopes: ['Region', 'Zone'] },
       outlierDetection: { consecutiveFailures: 3 },
+    }),
+  ],
+  [
+    'a traffic policy for requests',
+    manifest('TrafficPolicy', {
+      targetRefs: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', name: 'web' }, service],
+      balancing: 'Maglev',
+      hashOn: { kind: 'Cookie', name: 'sid', ttl: '1h' },
+      slowStart: '30s',
+      requestTimeout: '5s',
+      perTryTimeout: '2s',
+      retry: { codes: [503] },
+      retryBudget: { percent: 12.5 },
+      hedging: { delay: '100ms' },
+      rateLimits: [
+        { per: 'Header', header: 'x-tenant', requests: 10, when: { pathPrefix: '/api', methods: ['GET'] } },
+      ],
+      faults: [{ delay: { duration: '1s', percent: 0.5 } }, { abort: { grpcStatus: 14 } }],
+      outlierDetection: { consecutive5xx: 5, successRateDeviations: 1.9, maxEjectionPercent: 100 },
     }),
   ],
   [
@@ -91,6 +152,26 @@ const refused: readonly (readonly [string, Manifest, string])[] = [
     'spec.rules[0].when[0]: Invalid value: Either values or notValues is needed',
   ],
   [
+    'an attribute nobody knows',
+    manifest('AuthorizationPolicy', { rules: [{ when: [{ key: 'request.body', values: ['a'] }] }] }),
+    'spec.rules[0].when[0].key',
+  ],
+  [
+    'no keys',
+    manifest('RequestAuthentication', { jwtRules: [{ issuer: 'a' }] }),
+    'spec.jwtRules[0]: Invalid value: Exactly one of jwks and jwksUri is needed',
+  ],
+  [
+    'keys twice',
+    manifest('RequestAuthentication', { jwtRules: [{ issuer: 'a', jwks: '{}', jwksUri: 'http://a/' }] }),
+    'spec.jwtRules[0]: Invalid value: Exactly one of jwks and jwksUri is needed',
+  ],
+  [
+    'keys from a file',
+    manifest('RequestAuthentication', { jwtRules: [{ issuer: 'a', jwksUri: 'file:///etc/passwd' }] }),
+    'spec.jwtRules[0].jwksUri',
+  ],
+  [
     'a target of the wrong group',
     manifest('AuthorizationPolicy', { targetRefs: [{ ...service, group: 'apps' }] }),
     "spec.targetRefs[0]: Invalid value: A Service has group ''",
@@ -120,6 +201,41 @@ const refused: readonly (readonly [string, Manifest, string])[] = [
     'a balancing nobody knows',
     manifest('TrafficPolicy', { targetRefs: [service], balancing: 'Best' }),
     'spec.balancing: Unsupported value',
+  ],
+  [
+    'a hash of nothing',
+    manifest('TrafficPolicy', { targetRefs: [service], balancing: 'RingHash' }),
+    'spec: Invalid value: RingHash and Maglev need hashOn',
+  ],
+  [
+    'a hash of a header without a name',
+    manifest('TrafficPolicy', { targetRefs: [service], hashOn: { kind: 'Header' } }),
+    'spec.hashOn: Invalid value: A Header or Cookie needs a name',
+  ],
+  [
+    'tries that outlast the request',
+    manifest('TrafficPolicy', { targetRefs: [service], requestTimeout: '1s', perTryTimeout: '2s' }),
+    'The perTryTimeout must not be longer than the requestTimeout',
+  ],
+  [
+    'a limit by a header without its name',
+    manifest('TrafficPolicy', { targetRefs: [service], rateLimits: [{ per: 'Header', requests: 1 }] }),
+    'spec.rateLimits[0]: Invalid value: With per Header the header is needed',
+  ],
+  [
+    'an interval out of range',
+    manifest('TrafficPolicy', { targetRefs: [service], rateLimits: [{ requests: 1, interval: '25h' }] }),
+    'spec.rateLimits[0].interval: Invalid value: Must be between 1ms and 24h',
+  ],
+  [
+    'an empty fault',
+    manifest('TrafficPolicy', { targetRefs: [service], faults: [{ when: { pathPrefix: '/' } }] }),
+    'spec.faults[0]: Invalid value: A fault needs a delay or an abort',
+  ],
+  [
+    'a route of the wrong group',
+    manifest('TrafficPolicy', { targetRefs: [{ kind: 'HTTPRoute', name: 'web' }] }),
+    "spec.targetRefs[0]: Invalid value: A Service has group '', a ServiceEntry 'weft.dev'",
   ],
   [
     'endpoints and a selector',
@@ -215,6 +331,7 @@ describe('manifests/crds in an API server', () => {
       'authorizationpolicy',
       'meshconfig',
       'peerauthentication',
+      'requestauthentication',
       'serviceentry',
       'trafficpolicy',
       'workloadentry',
