@@ -230,7 +230,7 @@ describe('ClusterSource', () => {
     });
     await started;
     const all =
-      'namespaces, pods, services, serviceaccounts, endpointslices, customresourcedefinitions, authorizationpolicies, peerauthentications, trafficpolicies, serviceentries, workloadentries, meshconfigs, gatewayclasses, gateways, httproutes, grpcroutes, tcproutes, tlsroutes, referencegrants';
+      'namespaces, pods, services, serviceaccounts, endpointslices, customresourcedefinitions, authorizationpolicies, peerauthentications, requestauthentications, trafficpolicies, serviceentries, workloadentries, meshconfigs, gatewayclasses, gateways, httproutes, grpcroutes, tcproutes, tlsroutes, referencegrants';
     await server.apply(role(all));
     // A watch that runs is not ended by it; a new one is refused.
     await server.stopServer();
