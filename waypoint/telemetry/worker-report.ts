@@ -5,19 +5,12 @@ import type { Header } from '../../mesh/h2/header.ts';
 import type { Reactor } from '../../mesh/io/reactor.ts';
 import { defaultMeshConfig, type MeshConfig } from '../../mesh/model/mesh-config.ts';
 import { LogBatch } from '../../mesh/proxy/log-batch.ts';
-import { type AccessLogFormat, isLogged } from '../../mesh/proxy/log-line.ts';
+import { type AccessLogFormat, isLogged, type LineFormat } from '../../mesh/proxy/log-line.ts';
 import type { Clock } from '../../mesh/runtime/clock.ts';
 import type { PlaneReport, Refusal } from '../data/plane-report.ts';
 import type { ConnectionRecord, RequestRecord } from '../data/request-record.ts';
 import type { FromWorker } from '../worker-messages.ts';
-import {
-  formatAudit,
-  formatConnection,
-  formatRefusal,
-  formatRequest,
-  type LineOptions,
-  requestFailed,
-} from './request-log.ts';
+import { formatAudit, formatConnection, formatRefusal, formatRequest, requestFailed } from './request-log.ts';
 import { makeSpan } from './span.ts';
 import { SpanBatch } from './span-batch.ts';
 import { continueTrace, type Sampling, type Trace } from './trace-context.ts';
@@ -100,7 +93,7 @@ export class WorkerReport implements PlaneReport {
     this.#spans.flush();
   }
 
-  #now(): LineOptions {
+  #now(): LineFormat {
     return { endedAt: this.#options.clock.now(), format: this.#options.format };
   }
 }
