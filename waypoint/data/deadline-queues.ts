@@ -34,7 +34,9 @@ class DeadlineQueue {
   #reactor: Reactor;
   #head: Deadline | undefined;
   #tail: Deadline | undefined;
-  #armed = false;
+  #timer: Timer | undefined;
+  /** When the timer goes off, ms; infinite without one. */
+  #armedFor = Number.POSITIVE_INFINITY;
   #onUnused: () => void;
   lastUsedMs = 0;
 
@@ -53,7 +55,8 @@ class DeadlineQueue {
     if (this.#tail === undefined) this.#head = deadline;
     else this.#tail.next = deadline;
     this.#tail = deadline;
-    if (!this.#armed) this.#arm(this.durationMs);
+    // Mostly one is set already, for an earlier deadline that has been cancelled since.
+    if (deadline.dueMs < this.#armedFor) this.#arm(this.durationMs);
   }
 
   remove(deadline: Deadline): void {
@@ -67,12 +70,14 @@ class DeadlineQueue {
   }
 
   #arm(delayMs: number): void {
-    this.#armed = true;
-    this.#reactor.after(delayMs, () => this.#fire());
+    this.#timer?.cancel();
+    this.#armedFor = this.#reactor.now + delayMs;
+    this.#timer = this.#reactor.after(delayMs, () => this.#fire());
   }
 
   #fire(): void {
-    this.#armed = false;
+    this.#timer = undefined;
+    this.#armedFor = Number.POSITIVE_INFINITY;
     const { now } = this.#reactor;
     for (let first = this.#head; first !== undefined && first.dueMs <= now; first = this.#head) {
       this.remove(first);
