@@ -13,6 +13,8 @@ export interface DialError {
   readonly stale: boolean;
   /** The tunnel works, and the other side answered CONNECT with an error: a waypoint is not to blame for what it says. */
   readonly answered: boolean;
+  /** HTTP status of that answer; 0 without one. */
+  readonly status: number;
   /** The destination takes connections through its waypoint only, of which this node may not have heard yet. */
   readonly waypointRequired: boolean;
 }
@@ -20,15 +22,24 @@ export interface DialError {
 /** The destination itself could not be dialled, or not even that could be tried. */
 export function connectError(message: string, options: { readonly retryable: boolean }): DialError {
   const { retryable } = options;
-  return { message, kind: 'connect', retryable, stale: false, answered: false, waypointRequired: false };
+  return {
+    message,
+    kind: 'connect',
+    retryable,
+    stale: false,
+    answered: false,
+    status: 0,
+    waypointRequired: false,
+  };
 }
 
 /** @param options.reused the tunnel came from the pool */
 export function dialErrorOf(error: HboneError, { reused }: { readonly reused: boolean }): DialError {
-  const { message, retryable, code, waypointRequired } = error;
+  const { message, retryable, code, status, waypointRequired } = error;
   return {
     message,
     retryable,
+    status,
     waypointRequired,
     kind: kindOf(code),
     stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),

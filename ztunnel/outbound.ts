@@ -37,8 +37,8 @@ const defaultDialAttempts = 3;
 /** A destination that entered the mesh this recently may not listen yet: wait for it instead of failing. */
 const joiningGraceMs = 5_000;
 const joiningRetryMs = 50;
-/** The other node knew of a waypoint before this one did: told at the same time, they hear of it within moments. */
-const waypointRetryMs = [20, 80, 300, 600, 1_000];
+/** The other side knew before this one that a waypoint came or went: told together, they hear of it within moments. */
+const outdatedRetryMs = [20, 80, 300, 600, 1_000];
 
 /** What endpoints are picked from. */
 interface Choice {
@@ -63,7 +63,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #tried = new Set<WorkloadUid>();
   #attempts = 0;
   #staleRetried = false;
-  #waypointRetries = 0;
+  #outdatedRetries = 0;
   #dialStartedAt = 0;
   #cutReason: string | undefined;
   #tunnelReason: (() => string | undefined) | undefined;
@@ -162,8 +162,8 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     }
     const uid = this.#handle?.uid;
     this.#release(blameOf(failure, this.#target));
-    if (failure.waypointRequired && this.#waypointRetries < waypointRetryMs.length)
-      return this.#retryLater(waypointRetryMs[this.#waypointRetries++] as number);
+    if (sentAmiss(failure, this.#target) && this.#outdatedRetries < outdatedRetryMs.length)
+      return this.#retryLater(outdatedRetryMs[this.#outdatedRetries++] as number);
     if (!failure.retryable) return this.#refuse(failure.message, flagOf(failure));
     if (this.#isJoining()) return this.#retryLater(joiningRetryMs);
     const limit = this.#choice?.service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
@@ -361,6 +361,11 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     this.#plane.connections.delete(this);
     this.#plane.connectionEnded(this.pod);
   }
+}
+
+/** Not to the waypoint that the destination has, or to one that does not serve the destination (any more). */
+function sentAmiss({ waypointRequired, status }: DialError, { behind }: DialTarget): boolean {
+  return waypointRequired || (behind !== undefined && status === 404);
 }
 
 /** What a failure says about the endpoint. A waypoint that answers is well, whatever it says of what is behind it. */

@@ -11,7 +11,15 @@ import { resolve } from './resolve.ts';
 const source = makeWorkload('web', { namespace: 'shop', addresses: [ip('10.0.0.1')] });
 const api = makeWorkload('api', { name: 'api', addresses: [ip('10.0.0.2'), ip('fd00::2')] });
 const plain = makeWorkload('plain', { name: 'plain', addresses: [ip('10.0.0.3')], tunnelProtocol: 'none' });
-const service = makeService('shop', 'api.shop', { addresses: [vip('10.96.0.1'), vip('fd96::1')] });
+const service = makeService('shop', 'api.shop', {
+  addresses: [vip('10.96.0.1'), vip('fd96::1')],
+  ports: [80, 8080].map((port) => ({
+    name: `p${port}`,
+    servicePort: port,
+    targetPort: port,
+    appProtocol: 'unknown',
+  })),
+});
 function snapshot(delta: Partial<ModelDelta> = {}): Snapshot {
   const store = new Store();
   store.apply({ ...emptyDelta, workloads: [source, api, plain], services: [service], ...delta });
@@ -47,15 +55,24 @@ describe('resolve()', () => {
   });
 
   it('takes a Service before a workload with the same address', () => {
-    const shared = makeService('shop', 'both.shop', { addresses: [vip('10.0.0.2')] });
+    const shared = makeService('shop', 'both.shop', { addresses: [vip('10.0.0.2')], ports: service.ports });
     expect(to('10.0.0.2', 80, snapshot({ services: [shared] })).kind).toBe('service');
   });
 
-  it('passes a Service through that asks for it', () => {
-    const loadBalancing = { ...service.loadBalancing, mode: 'passthrough' } as const;
-    expect(to('10.96.0.1', 80, snapshot({ services: [{ ...service, loadBalancing }] }))).toEqual({
-      kind: 'passthrough',
+  it('refuses a port that the Service does not have', () => {
+    expect(to('10.96.0.1', 81)).toEqual({
+      kind: 'refused',
+      reason: 'Service "api.shop" has no port 81',
+      flag: 'CONNECT',
     });
+  });
+
+  it('passes a Service through that asks for it, whatever the port', () => {
+    const loadBalancing = { ...service.loadBalancing, mode: 'passthrough' } as const;
+    for (const port of [80, 81])
+      expect(to('10.96.0.1', port, snapshot({ services: [{ ...service, loadBalancing }] }))).toEqual({
+        kind: 'passthrough',
+      });
   });
 
   it.each([15_001, 15_006, 15_008])('refuses port %d of a workload in the mesh as a loop', (port) => {

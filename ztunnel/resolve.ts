@@ -80,12 +80,15 @@ function resolveService(
   { source, destination, random }: ResolveRequest,
 ): Resolution {
   const passes = service.loadBalancing.mode === 'passthrough';
+  const { port } = destination;
+  if (!passes && !service.ports.some(({ servicePort }) => servicePort === port))
+    return refused(`Service "${service.hostname}" has no port ${port}`);
   return throughWaypoint(snapshot, source, {
     name: `service ${service.hostname}`,
     gateway: waypointOf(service, random),
     mayBypass: service.waypointMissing === 'l4-only',
     service,
-    direct: passes ? { kind: 'passthrough' } : { kind: 'service', service, port: destination.port },
+    direct: passes ? { kind: 'passthrough' } : { kind: 'service', service, port },
   });
 }
 

@@ -251,6 +251,20 @@ describe.skipIf(skipKernelTests)(`destinations with a waypoint${skipReason}`, ()
     expect(waypoints.flatMap(({ asked }) => asked)).toHaveLength(2);
   });
 
+  it('fails no connection of a node that hears of its end a moment later than it', async () => {
+    for (const each of waypoints) await each[Symbol.asyncDispose]();
+    waypoints = gates.map((pod) => open(pod, () => ({ status: 404 })));
+    const { waypoint: _ofService, ...service } = api;
+    const { waypoint: _ofWorkload, ...workload } = behind;
+    const answer = ask(client, address, 80);
+    await within(
+      'the waypoint to be asked',
+      until(() => waypoints.some(({ asked }) => asked.length > 0)),
+    );
+    await rig.apply({ services: [service], workloads: [workload] });
+    expect(await answer).toBe(`api ${client.ipv4}`);
+  });
+
   it('takes no other identity for its waypoint, though it comes from there', async () => {
     for (const each of waypoints) await each[Symbol.asyncDispose]();
     await rig.renew(formatSpiffeId({ ...identityOf(client.workload), serviceAccount: 'fake' }));

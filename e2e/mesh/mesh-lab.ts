@@ -24,7 +24,7 @@ export interface MeshPodPlan {
   /** `outside` is not in the mesh. */
   readonly namespace?: 'shop' | 'outside';
   readonly netns?: string;
-  /** It is for a waypoint: the pod of a Gateway that is called as its app, without an application. */
+  /** It is for a waypoint: the pod of a Gateway, made with it, that is called as its app; without an application. */
   readonly waypoint?: boolean;
 }
 
@@ -233,6 +233,9 @@ export class MeshLab {
     );
     this.apply('outside', namespaceObject('outside', false));
     this.enrol(true);
+    // Before its pods: what is known as a waypoint's is not captured.
+    for (const { app, waypoint } of this.#plan.pods)
+      if (waypoint === true) this.apply(`gateway-${app}`, gatewayObject(app));
     for (const plan of this.#plan.pods) this.#addPod(plan);
     const applications = [...this.#pods.values()].filter(({ waypoint }) => waypoint !== true);
     await Promise.all(applications.map((pod) => this.#startApp(pod)));

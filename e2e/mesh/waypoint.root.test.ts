@@ -8,7 +8,6 @@ import { callApi, failure } from './calls.ts';
 import {
   apiPort,
   echoPort,
-  gatewayObject,
   MeshLab,
   type MeshPod,
   namespaceObject,
@@ -49,7 +48,6 @@ describe.skipIf(skipKernelTests)(`a waypoint in the mesh${skipReason}`, () => {
       MeshPod,
     ];
     gates = ['gate-1', 'gate-2'].map((name) => mesh.pod(name));
-    mesh.apply('gate', gatewayObject('gate'));
     mesh.apply('service-api', serviceObject('api', apiAddress));
     mesh.apply('service-canary', serviceObject('canary', canaryAddress));
     await eventually('answered: the service', async () => await callApi(web, apiAddress));
