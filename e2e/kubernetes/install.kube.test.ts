@@ -17,7 +17,7 @@ import {
   type Installation,
   nodeToken,
   printInstallation,
-  usedRight,
+  usedRights,
 } from './installation.ts';
 import { gatewayCrds } from './isolation.ts';
 import { NodeClient } from './node-client.ts';
@@ -95,6 +95,7 @@ describe('a controller that is the ServiceAccount of the installation', () => {
     const folder = gatewayCrds();
     if (folder !== undefined) await applyDefinitions(server, join(folder, 'experimental'));
     await writer.apply(cluster);
+    if (folder !== undefined) await writer.apply(gatewayObjects);
     const kubeconfig = await accountKubeconfig(server, account);
     controller = await ControllerProcess.start({ kubeconfig, args: installation.args });
     const node = await connect(controller);
@@ -109,6 +110,7 @@ describe('a controller that is the ServiceAccount of the installation', () => {
         .poll(() => server.kubectlOk(args), { timeout: 20_000, message: `status of ${kind}` })
         .toContain('Accepted');
     }
+    if (folder !== undefined) await expectGatewayObjects();
     const events = () => server.kubectlOk(['get', 'events', '-n', 'shop', '-o', 'jsonpath={..message}']);
     await expect.poll(events, { timeout: 20_000 }).toContain('nowhere');
     const lease = [
@@ -142,12 +144,10 @@ describe('a controller that is the ServiceAccount of the installation', () => {
     // The log has a watch when it ends.
     await controller?.stop();
     const granted = grantedRights(installation.objects);
-    const expected = [...granted].filter(
-      (right) => gatewayCrds() !== undefined || !right.includes(' gateway.networking.k8s.io/'),
-    );
+    const expected = [...granted].filter((right) => gatewayCrds() !== undefined || !isOfGateways(right));
     expect(expected.length).toBeGreaterThan(20);
     const unused = async () => {
-      const used = new Set((await auditOf(server, username)).map(usedRight));
+      const used = new Set((await auditOf(server, username)).flatMap(usedRights));
       return expected.filter((right) => !used.has(right));
     };
     await expect.poll(unused, { timeout: 20_000 }).toEqual([]);
@@ -186,6 +186,35 @@ describe('a controller that is the ServiceAccount of the installation', () => {
   });
 });
 
+/** Statuses of all kinds, the objects of a waypoint, and one of them gone again. */
+async function expectGatewayObjects(): Promise<void> {
+  const read = (args: readonly string[]) => () => server.kubectlOk(args);
+  for (const kind of ['grpcroute', 'httproute', 'tcproute', 'tlsroute']) {
+    const args = ['get', kind, 'web', '-n', 'shop', '-o', 'jsonpath={.status.parents[*].controllerName}'];
+    await expect.poll(read(args), { timeout: 20_000, message: kind }).toBe('weft.dev/controller');
+  }
+  const features = [
+    'get',
+    'gatewayclass',
+    'weft-waypoint',
+    '-o',
+    'jsonpath={.status.supportedFeatures[*].name}',
+  ];
+  await expect.poll(read(features), { timeout: 20_000 }).toContain('Mesh');
+  const scaler = () => server.kubectl(['get', 'hpa', 'wp', '-n', 'shop']).then(({ status }) => status);
+  await expect.poll(scaler, { timeout: 20_000 }).toBe(0);
+  const fixed = ['weft.dev/min-replicas=1', 'weft.dev/max-replicas=1'];
+  await server.kubectlOk(['annotate', 'gateway', 'wp', '-n', 'shop', ...fixed]);
+  await expect.poll(scaler, { timeout: 20_000 }).not.toBe(0);
+}
+
+/** Rights that only Gateways and routes make use of. */
+function isOfGateways(right: string): boolean {
+  const ofWaypoints =
+    /^(create|delete|get|patch) (apps|policy|autoscaling)?\/(configmaps|service|deploy|pod|horizontal)/;
+  return right.includes(' gateway.networking.k8s.io/') || ofWaypoints.test(right);
+}
+
 async function connect(to: ControllerProcess): Promise<NodeClient> {
   const token = await nodeToken(server, 'ztunnel-1');
   const node = new NodeClient({ port: to.grpcPort, roots: await to.roots(), token });
@@ -207,6 +236,7 @@ const statuses = [
   ['authorizationpolicy', 'lost'],
   ['meshconfig', 'default'],
   ['peerauthentication', 'default'],
+  ['requestauthentication', 'web'],
   ['serviceentry', 'database'],
   ['trafficpolicy', 'web'],
   ['workloadentry', 'vm'],
@@ -261,6 +291,13 @@ metadata: { name: default, namespace: shop }
 spec: { mtls: { mode: PERMISSIVE } }
 ---
 apiVersion: weft.dev/v1alpha1
+kind: RequestAuthentication
+metadata: { name: web, namespace: shop }
+spec:
+  targetRefs: [{ kind: Service, name: web }]
+  jwtRules: [{ issuer: https://issuer.example, jwksUri: https://issuer.example/keys }]
+---
+apiVersion: weft.dev/v1alpha1
 kind: ServiceEntry
 metadata: { name: database, namespace: shop }
 spec:
@@ -279,4 +316,36 @@ apiVersion: weft.dev/v1alpha1
 kind: WorkloadEntry
 metadata: { name: vm, namespace: shop }
 spec: { address: 192.0.2.30 }
+`;
+
+const gatewayObjects = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: weft-waypoint }
+spec: { controllerName: weft.dev/controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: wp, namespace: shop }
+spec: { gatewayClassName: weft-waypoint, listeners: [{ name: mesh, port: 15008, protocol: HBONE }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web, namespace: shop }
+spec: { parentRefs: [{ group: "", kind: Service, name: web }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: { name: web, namespace: shop }
+spec: { parentRefs: [{ group: "", kind: Service, name: web }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: { name: web, namespace: shop }
+spec: { parentRefs: [{ group: "", kind: Service, name: web }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: { name: web, namespace: shop }
+spec: { parentRefs: [{ group: "", kind: Service, name: web }], hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
 `;

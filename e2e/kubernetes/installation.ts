@@ -103,9 +103,14 @@ export function grantedRights(objects: readonly Manifest[]): ReadonlySet<string>
   return new Set(rights);
 }
 
-/** In the same form; undefined for what is no resource, as the lists of what is served, which everybody may read. */
-export function usedRight({ verb, objectRef }: AuditLine): string | undefined {
-  if (objectRef === undefined) return undefined;
+/**
+ * In the same form; none for what is no resource, as the lists of what is served, which everybody may read. Applying what
+ * is not there takes the right to create besides, which the log shows by the answer only.
+ */
+export function usedRights({ verb, objectRef, responseStatus }: AuditLine): readonly string[] {
+  if (objectRef === undefined) return [];
   const { apiGroup = '', resource, subresource } = objectRef;
-  return `${verb} ${apiGroup}/${resource}${subresource === undefined ? '' : `/${subresource}`}`;
+  const of = `${apiGroup}/${resource}${subresource === undefined ? '' : `/${subresource}`}`;
+  const created = verb === 'patch' && responseStatus?.code === 201;
+  return created ? [`${verb} ${of}`, `create ${of}`] : [`${verb} ${of}`];
 }
