@@ -5,17 +5,24 @@ import { removeLab } from '../lab/lab-state.ts';
 import { measure } from './measure.ts';
 import type { Comparison, Report } from './report.ts';
 import { runSteps, type Step, type StepResult } from './step.ts';
+import { aB } from './steps/a-b.ts';
 import { balancing } from './steps/balancing.ts';
+import { canary } from './steps/canary.ts';
 import { clientAddress } from './steps/client-address.ts';
 import { controllerStopped } from './steps/controller-stopped.ts';
 import { endpointKilled } from './steps/endpoint-killed.ts';
+import { grpcMethods } from './steps/grpc-methods.ts';
 import { ipv6 } from './steps/ipv6.ts';
 import { label } from './steps/label.ts';
 import { livePolicy } from './steps/live-policy.ts';
+import { mirror } from './steps/mirror.ts';
 import { mutualTls } from './steps/mutual-tls.ts';
 import { plaintextBefore } from './steps/plaintext-before.ts';
+import { retryTimeout } from './steps/retry-timeout.ts';
 import { rotation } from './steps/rotation.ts';
 import { strictMode } from './steps/strict-mode.ts';
+import { waypoint } from './steps/waypoint.ts';
+import { waypointKilled } from './steps/waypoint-killed.ts';
 import { DemoWorld } from './world.ts';
 
 const beforeLabel: readonly Step[] = [plaintextBefore];
@@ -30,6 +37,13 @@ const afterLabel: readonly Step[] = [
   rotation,
   controllerStopped,
   ipv6,
+  waypoint,
+  canary,
+  aB,
+  mirror,
+  retryTimeout,
+  grpcMethods,
+  waypointKilled,
 ];
 
 export interface RunOptions {

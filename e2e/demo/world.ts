@@ -2,7 +2,15 @@
 // and the ztunnels are started exactly as a user would start them; what the steps know of them is their command line,
 // their logs, their admin page and what packets show.
 
-import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { nodeFlags, type ProgramName } from '../../cli/program-files.ts';
 import type { Agent } from '../lab/agent.ts';
@@ -95,6 +103,20 @@ export class DemoWorld {
     renameSync(`${target}.new`, target);
   }
 
+  /** The same with a manifest that is made or changed here. */
+  write(file: string, text: string): void {
+    const target = join(this.#configDirectory, file);
+    writeFileSync(`${target}.new`, text);
+    renameSync(`${target}.new`, target);
+  }
+
+  /** Edits a manifest in the controller's directory; the text to replace must be there. */
+  edit(file: string, from: string, to: string): void {
+    const text = readFileSync(join(this.#configDirectory, file), 'utf8');
+    if (!text.includes(from)) throw new DemoError('start', `Manifest ${file} has no "${from}"`);
+    this.write(file, text.replace(from, to));
+  }
+
   remove(file: string): void {
     rmSync(join(this.#configDirectory, file), { force: true });
   }
@@ -114,11 +136,23 @@ export class DemoWorld {
 
   async startApp(name: string): Promise<void> {
     const pod = this.pod(name);
+    if (pod.app === 'waypoint') return await this.#startWaypoint(pod);
     const program = pod.app === 'web' ? 'web.ts' : 'api.ts';
     const argv = [process.execPath, join(project, 'e2e/apps', program), '--pod', name];
     const app = this.lab.spawn(pod.host, { name: `app-${name}`, argv });
     await app.waitForLine(/listening/);
     this.#apps.set(name, app);
+  }
+
+  /** Started as a user would: a token of the Gateway, not of a node. */
+  async #startWaypoint({ name, namespace, host }: PodHandle): Promise<void> {
+    const gateway = `${namespace}/waypoint`;
+    const tokenFile = this.#token(name, ['--waypoint', gateway]);
+    const argv = ['--gateway', gateway, ...this.#controllerFlags(tokenFile), '--state-dir', 'none'];
+    const waypoint = this.#program(host, `app-${name}`, 'waypoint', argv);
+    this.#apps.set(name, waypoint);
+    const from = waypoint.log.mark();
+    await waypoint.waitForLine(/serving/, { from, timeoutMs: 20_000 });
   }
 
   /** Starts the controller, again with the same state after it was killed. */
@@ -142,7 +176,8 @@ export class DemoWorld {
     const hosts = new Map(inventory.nodes.map((name) => [name, this.lab.addNode(name)]));
     for (const pod of inventory.pods) this.#addPod(pod, hosts.get(pod.node));
     this.#writeConfiguration();
-    await Promise.all([...this.#pods.keys()].map((name) => this.startApp(name)));
+    const apps = [...this.#pods.values()].filter(({ app }) => app !== 'waypoint');
+    await Promise.all(apps.map(({ name }) => this.startApp(name)));
     await this.startController();
     await Promise.all([...hosts.values()].map((node) => this.#startTunnel(node)));
   }
@@ -150,7 +185,14 @@ export class DemoWorld {
   #addPod(pod: DemoPod, node: LabHost | undefined): void {
     if (node === undefined)
       throw new DemoError('start', `Pod "${pod.name}" names a node that no manifest has`);
-    const host = this.lab.addPod(node, { name: pod.name, podNamespace: pod.namespace, address: pod.address });
+    const { name, namespace: podNamespace, address } = pod;
+    // A waypoint is told by the controller itself; other pods know of none.
+    const host = this.lab.addPod(node, {
+      name,
+      podNamespace,
+      address,
+      reachesControl: pod.app === 'waypoint',
+    });
     this.#pods.set(pod.name, { ...pod, host, agent: this.lab.agent(host) });
   }
 
@@ -162,17 +204,10 @@ export class DemoWorld {
   }
 
   async #startTunnel(node: LabHost): Promise<void> {
-    const token = command([
-      process.execPath,
-      join(project, 'cli/main.ts'),
-      ...['token', 'create', '--node', node.name, '--state', this.#stateDirectory],
-    ]);
-    const tokenFile = join(this.lab.directory, `${node.name}.token`);
-    writeFileSync(tokenFile, token, { mode: 0o600 });
+    const tokenFile = this.#token(node.name, ['--node', node.name]);
     const pins = '/sys/fs/bpf/weft-demo';
     this.lab.own(pins);
-    const argv = ['--node', node.name, '--controller', `${this.lab.control.address.v4}:${controllerPort}`];
-    argv.push('--token-file', tokenFile, '--root-cert', join(this.#stateDirectory, 'root-cert.pem'));
+    const argv = ['--node', node.name, ...this.#controllerFlags(tokenFile)];
     argv.push(
       '--pin-dir',
       join(pins, node.name),
@@ -182,6 +217,21 @@ export class DemoWorld {
     const tunnel = this.#program(node, `ztunnel-${node.name}`, 'ztunnel', argv);
     this.#tunnels.set(node.name, { process: tunnel, agent: this.lab.agent(node) });
     await this.#untilReady(node.name, tunnel);
+  }
+
+  /** Makes a join token; returns the file that holds it. */
+  #token(name: string, bearer: readonly string[]): string {
+    const flags = [...bearer, '--state', this.#stateDirectory];
+    const token = command([process.execPath, join(project, 'cli/main.ts'), 'token', 'create', ...flags]);
+    const file = join(this.lab.directory, `${name}.token`);
+    writeFileSync(file, token, { mode: 0o600 });
+    return file;
+  }
+
+  #controllerFlags(tokenFile: string): string[] {
+    const address = `${this.lab.control.address.v4}:${controllerPort}`;
+    const roots = join(this.#stateDirectory, 'root-cert.pem');
+    return ['--controller', address, '--token-file', tokenFile, '--root-cert', roots];
   }
 
   async #untilReady(node: string, tunnel: LabProcess): Promise<void> {

@@ -9,6 +9,8 @@ import type {
   AgentOperations,
   AgentReply,
   ConnectionState,
+  GrpcAnswer,
+  GrpcRequest,
   HttpAnswer,
   HttpRequest,
 } from './agent-protocol.ts';
@@ -94,17 +96,20 @@ function demand<T>(map: Map<string, T>, id: string): T {
 /** One request on a connection of its own. */
 function http(options: HttpRequest): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
-    const { host, port, path, method = 'GET', family, body, timeoutMs = 10_000 } = options;
+    const { host, port, path, method = 'GET', headers = {}, family, body, timeoutMs = 10_000 } = options;
     const signal = AbortSignal.timeout(timeoutMs);
     const call = request(
-      { host, port, path, method, agent: false, signal, ...(family && { family }) },
+      { host, port, path, method, headers, agent: false, signal, ...(family && { family }) },
       (response) => {
         let text = '';
         response.setEncoding('utf8');
         response.on('data', (chunk: string) => {
           text += chunk;
         });
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }));
+        const received = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, headers: Object.fromEntries(received), body: text }),
+        );
         response.on('error', reject);
       },
     );
@@ -113,8 +118,22 @@ function http(options: HttpRequest): Promise<HttpAnswer> {
   });
 }
 
+/** One unary call with an empty message, on a connection of its own. */
+async function grpc({ host, port, path, timeoutMs = 10_000 }: GrpcRequest): Promise<GrpcAnswer> {
+  const { Client, credentials } = await import('@grpc/grpc-js');
+  const client = new Client(`${host}:${port}`, credentials.createInsecure());
+  const asBytes = (bytes: Buffer): Buffer => bytes;
+  return await new Promise<GrpcAnswer>((resolve) => {
+    const deadline = Date.now() + timeoutMs;
+    client.makeUnaryRequest(path, asBytes, asBytes, Buffer.alloc(0), { deadline }, (error, answer) =>
+      resolve({ code: error?.code ?? 0, text: error?.details ?? String(answer) }),
+    );
+  }).finally(() => client.close());
+}
+
 const handlers: Handlers = {
   http,
+  grpc,
   resolve: async (name) => (await lookup(name, { all: true })).map((entry) => entry.address),
   open: ({ id, host, port, family }) =>
     new Promise((resolve, reject) => {

@@ -12,12 +12,28 @@ export interface Target {
 export interface HttpRequest extends Target {
   readonly path: string;
   readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly timeoutMs?: number;
 }
 
+export interface GrpcRequest extends Target {
+  /** `/package.Service/Method`; the message is empty. */
+  readonly path: string;
+  readonly timeoutMs?: number;
+}
+
+export interface GrpcAnswer {
+  /** gRPC status code; 0 is OK. */
+  readonly code: number;
+  /** The answer's bytes as text. */
+  readonly text: string;
+}
+
 export interface HttpAnswer {
   readonly status: number;
+  /** Names in lower case; of several values the last. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
@@ -59,6 +75,7 @@ export interface ConnectionState {
 /** Every operation with its argument and result; all arguments and results are plain JSON. */
 export interface AgentOperations {
   http(request: HttpRequest): HttpAnswer;
+  grpc(request: GrpcRequest): GrpcAnswer;
   resolve(name: string): readonly string[];
   open(request: Target & { readonly id: string }): { readonly localAddress: string };
   exchange(request: { readonly id: string; readonly text: string }): string;
