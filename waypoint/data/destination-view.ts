@@ -4,7 +4,8 @@
 import type { IpAddress } from '../../mesh/model/ip-address.ts';
 import type { JwtRule } from '../../mesh/model/request-authentication.ts';
 import type { GatewayKey, PortRouting, RouteSet, RoutingKey } from '../../mesh/model/routing.ts';
-import type { Service, ServicePort } from '../../mesh/model/service.ts';
+import type { Service, ServiceKey, ServicePort } from '../../mesh/model/service.ts';
+import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import type { Workload } from '../../mesh/model/workload.ts';
 import type { Snapshot } from '../../mesh/state/snapshot.ts';
 import { JwtRules } from '../jwt/jwt-rules.ts';
@@ -23,6 +24,10 @@ export interface DestinationView {
   readonly port: ServicePort | undefined;
   readonly http: CompiledRoutes | undefined;
   readonly routes: RouteSet | undefined;
+  /** L7 policy of the service, its Gateway's below it. */
+  readonly settings: HttpTrafficPolicy | undefined;
+  /** Own policies of other services that its routes lead to. */
+  readonly backendSettings: ReadonlyMap<ServiceKey, HttpTrafficPolicy>;
   readonly tokenRules: readonly JwtRule[];
   /** Of the destination, for policies: a workload's own port, the service port's target port, 0 for a named one. */
   readonly policyPort: number;
@@ -32,6 +37,8 @@ export interface DestinationView {
 
 /** More destinations than one worker has in use between two changes of the model. */
 const maxViews = 10_000;
+
+const noSettings: ReadonlyMap<ServiceKey, HttpTrafficPolicy> = new Map();
 
 export class DestinationViews {
   readonly #gateway: GatewayKey;
@@ -82,6 +89,8 @@ export class DestinationViews {
       port,
       http: portRouting === undefined ? undefined : this.#routesOf(portRouting).for(namespace),
       routes: portRouting === undefined ? undefined : routesFor(portRouting, namespace),
+      settings: routing?.trafficPolicy ?? service?.trafficPolicy?.http,
+      backendSettings: new Map(routing?.backendPolicies?.map(({ service: of, policy }) => [of, policy])),
       tokenRules: this.#tokenRules.rulesFor(snapshot, { service: service ?? known }),
       policyPort: port?.targetPort ?? 0,
       destination: client.destination,
@@ -99,6 +108,8 @@ export class DestinationViews {
       port: undefined,
       http: undefined,
       routes: undefined,
+      settings: undefined,
+      backendSettings: noSettings,
       tokenRules: workload === undefined ? [] : this.#tokenRules.rulesFor(snapshot, { workload }),
       policyPort: client.servicePort,
       destination: client.destination,

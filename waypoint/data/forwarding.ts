@@ -307,11 +307,10 @@ export class Forwarding implements AttemptOwner {
     if (this.#attempt !== undefined) return;
     const retry = failed.failure.kind === 'response' || this.#mayRetry(failed.failure);
     if (retry && (this.#body === undefined || this.#body.restart())) return this.#retryAfter(failed);
-    const exhausted = this.#retries > 0;
     this.#fail({
       status: failed.failure.kind === 'timeout' ? 504 : failed.flag === 'UPE' ? 502 : 503,
-      flag: exhausted && failed.flag !== 'UT' && failed.flag !== 'UF' ? 'URX' : failed.flag,
-      details: exhausted ? `${failed.details}, after ${this.#tries} tries` : failed.details,
+      flag: failed.flag,
+      details: this.#retries > 0 ? `${failed.details}, after ${this.#tries} tries` : failed.details,
     });
   }
 

@@ -6,6 +6,7 @@ import { type Header, headerValue } from '../../mesh/h2/header.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import { isIpv6 } from '../../mesh/model/ip-address.ts';
 import type { Backend, HttpFilter, HttpRule, MirrorFilter } from '../../mesh/model/routing.ts';
+import type { Service } from '../../mesh/model/service.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import type { WorkloadUid } from '../../mesh/model/workload.ts';
 import { parseGrpcTimeout, timeoutsFor } from '../resilience/deadlines.ts';
@@ -13,7 +14,7 @@ import { chooseFault } from '../resilience/faults.ts';
 import { requestHash } from '../resilience/hash-key.ts';
 import { rateLimitFields } from '../resilience/rate-limiter.ts';
 import { retrySettings } from '../resilience/retry-policy.ts';
-import { mergeTrafficSettings } from '../resilience/traffic-settings.ts';
+import { mergeTrafficSettings, rateLimitScope } from '../resilience/traffic-settings.ts';
 import { applyRequestFilters } from '../routing/request-filters.ts';
 import type { TokenOutcome } from '../jwt/token-gate.ts';
 import type { RouteMatch } from '../routing/router.ts';
@@ -53,7 +54,7 @@ export function startRequest(exchange: Exchange): void {
     });
   if (!view.served && (view.service ?? view.workload) === undefined)
     return exchange.reply({ status: 503, flag: 'NR', details: 'the destination is gone from the mesh' });
-  const settings = view.service?.trafficPolicy?.http;
+  const { settings } = view;
   if (settings !== undefined && exceedsLimits(exchange, settings)) return;
   const travel: Travel = { exchange, match: undefined, settings, head, session: undefined, extra: [] };
   if (view.tokenRules.length === 0) return authorized(travel, undefined);
@@ -195,7 +196,7 @@ function isLimited(travel: Travel, settings: HttpTrafficPolicy): boolean {
       namespace: client.peer === undefined ? undefined : client.namespace,
       sourceIp: client.address,
     },
-    `${settings.key}|${view.service?.key ?? ''}`,
+    rateLimitScope(settings, view.service?.key ?? ''),
   );
   const fields = rateLimitFields(decision);
   if (!decision.allowed) {
@@ -286,8 +287,15 @@ function toBackend(travel: Travel, { match, head, mirrors }: Routed): void {
   }
   if (service.key !== exchange.view.service?.key) askEndpoints(exchange);
   setChanges(travel, match, backend);
-  const settings = mergeTrafficSettings(service.trafficPolicy?.http, rule.trafficPolicy);
+  const settings = backendSettings(travel, service);
   send(travel, { head: forwarded, rule, service, port: target.port, settings, mirrors: copies });
+}
+
+/** What is in force for the request, unless the service it is sent to says otherwise. */
+function backendSettings({ exchange, settings }: Travel, service: Service): HttpTrafficPolicy | undefined {
+  const { view } = exchange;
+  if (service.key === view.service?.key) return settings;
+  return mergeTrafficSettings(settings, view.backendSettings.get(service.key) ?? service.trafficPolicy?.http);
 }
 
 function backendIndex(travel: Travel, { rule, choice }: RouteMatch): number {
@@ -471,7 +479,7 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
       new SideRequest(world, {
         ...original,
         protocol: protocolFor(exchange, exchange.head, appProtocol),
-        settings: service.trafficPolicy?.http,
+        settings: backendSettings(travel, service),
         target: {
           kind: 'service',
           service,

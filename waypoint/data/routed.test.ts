@@ -313,6 +313,7 @@ describe('policies', () => {
     });
     const port = rig.listen(app);
     const outgoing = request({ port, host: '127.0.0.1', agent: false }).end();
+    outgoing.on('error', () => {});
     const [message] = (await rig.until('the head', once(outgoing, 'response'))) as [IncomingMessage];
     const cut = new Promise((resolve) => message.once('error', resolve));
     message.resume();
