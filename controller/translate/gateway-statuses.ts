@@ -2,6 +2,7 @@
 
 import type { WaypointConfig } from '../../mesh/model/routing.ts';
 import type { ListenerSpec } from '../resources/gateway-gateway.ts';
+import { readExplainPolicy } from './explain-policy.ts';
 import { gatewayKeyOf, hbonePort, type GatewaysContext, type Waypoint, type Waypoints } from './gateways.ts';
 import type { ServiceDraft } from './service-draft.ts';
 import { badCondition, type Condition, goodCondition, type GatewayDetails } from './statuses.ts';
@@ -23,17 +24,23 @@ export function finishGateways(
     const served = bindings.served.get(waypoint.key)?.length ?? 0;
     reportReadiness(context, waypoint, served);
     context.statuses.describe('Gateway', waypoint.object.metadata, { gateway: details(waypoint, service) });
-    return config(waypoint, service);
+    return config(context, waypoint, service);
   });
 }
 
-function config({ key, servesFor, object }: Waypoint, service: ServiceDraft | undefined): WaypointConfig {
+function config(
+  { statuses }: GatewaysContext,
+  { key, servesFor, object }: Waypoint,
+  service: ServiceDraft | undefined,
+): WaypointConfig {
+  const explainPolicyTo = readExplainPolicy(object.metadata, statuses);
   return {
     gateway: key,
     servesFor,
     serviceAccount: object.metadata.name,
     addresses: (service?.service.addresses ?? []).map(({ address }) => address),
     forwardClientCert: object.metadata.annotations['weft.dev/forward-client-cert'] === 'true',
+    ...(explainPolicyTo.length === 0 ? {} : { explainPolicyTo }),
   };
 }
 

@@ -203,4 +203,9 @@ export interface WaypointConfig {
   readonly addresses: readonly IpAddress[];
   /** X-Forwarded-Client-Cert with the client's identity is sent to applications. */
   readonly forwardClientCert: boolean;
+  /**
+   * Clients that may ask which policy decided: `namespace/service-account`, `namespace/*`, or `*` for every identity.
+   * Absent: nobody.
+   */
+  readonly explainPolicyTo?: readonly string[];
 }

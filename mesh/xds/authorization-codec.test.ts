@@ -2,6 +2,8 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import { AnySchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { emptyHttp, emptyMatch } from '../authz/testing/empty-match.ts';
+import { makePolicy } from '../model/fixture.ts';
 import { decodeAuthorization, encodeAuthorization } from './authorization-codec.ts';
 import { Action, AuthorizationSchema } from './gen/istio/security/authorization_pb.ts';
 import { AuthorizationDetailsSchema } from './gen/weft/v1/weft_pb.ts';
@@ -21,6 +23,14 @@ describe('encodeAuthorization() and decodeAuthorization()', () => {
         expect(decodeAuthorization(any, name)).toEqual({ ok: true, value: policy });
       }),
     );
+  });
+
+  test('refuse what the message has no place for instead of dropping it', () => {
+    const http = { ...emptyHttp, methods: [{ kind: 'exact' as const, value: 'GET' }] };
+    const rules = [{ name: '', clauses: [{ matches: [{ ...emptyMatch, http }] }] }];
+    const targets = [{ kind: 'namespace' as const, namespace: 'shop' }];
+    for (const fields of [{ rules }, { targets }, { scope: 'target' as const, targets }])
+      expect(() => encodeAuthorization(makePolicy('shop', 'p', fields))).toThrow('is for waypoints');
   });
 
   test('send AUDIT so that a node tunnel without our extension enforces nothing', () => {

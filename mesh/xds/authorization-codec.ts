@@ -5,6 +5,7 @@
 
 import { create } from '@bufbuild/protobuf';
 import type { Any } from '@bufbuild/protobuf/wkt';
+import { policyNeedsHttp } from '../authz/l4-projection.ts';
 import type { AuthorizationPolicy, Match, Rule, StringMatch } from '../model/authorization.ts';
 import { type Cidr, cidrFromBytes, ipToBytes } from '../model/ip-address.ts';
 import type { PolicyKey } from '../model/workload.ts';
@@ -30,8 +31,13 @@ import { type Decoded, type EncodedResource, encodeResource } from './resource.t
 const scopes = ['global', 'namespace', 'workload'] as const;
 const actions = ['allow', 'deny'] as const;
 
-/** An Authorization resource named by the policy's key. */
+/**
+ * An Authorization resource named by the policy's key. @throws Error for a policy that was not projected (toL4): the
+ * message has no place for conditions about requests, and dropping them would change what the policy admits.
+ */
 export function encodeAuthorization(policy: AuthorizationPolicy): EncodedResource {
+  if (policy.scope === 'target' || policy.targets !== undefined || policyNeedsHttp(policy))
+    throw new Error(`Policy "${policy.key}" is for waypoints: only its L4 projection fits this message`);
   const audit = policy.action === 'audit';
   const details = authorizationDetails(policy);
   const message = create(AuthorizationSchema, {

@@ -24,4 +24,5 @@ const waypointConfig = exactly<WaypointConfig>({
   serviceAccount: someText,
   addresses: z.array(ipAddress),
   forwardClientCert: flag,
+  explainPolicyTo: z.array(someText).optional(),
 });
