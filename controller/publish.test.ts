@@ -1,14 +1,32 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import type { Any } from '@bufbuild/protobuf/wkt';
+import { toL4 } from '../mesh/authz/l4-projection.ts';
+import type { AuthorizationPolicy } from '../mesh/model/authorization.ts';
 import { modelEqual } from '../mesh/model/diff.ts';
 import { makeWorkload } from '../mesh/model/fixture.ts';
 import { emptyDelta, emptyModel, type Model } from '../mesh/model/model.ts';
+import type { PolicyKey } from '../mesh/model/workload.ts';
 import { ManualClock } from '../mesh/runtime/clock.ts';
 import { decodeAddress } from '../mesh/xds/address-codec.ts';
 import { decodeAuthorization } from '../mesh/xds/authorization-codec.ts';
 import { ResourceStore } from '../mesh/xds/resource-store.ts';
-import { addressType, authorizationType, meshConfigType, nodePodType } from '../mesh/xds/type-urls.ts';
+import { decodeHttpAuthorization } from '../mesh/xds/http-authorization-codec.ts';
+import { decodeRequestAuthentication } from '../mesh/xds/request-authentication-codec.ts';
+import type { Decoded } from '../mesh/xds/resource.ts';
+import { decodeServiceRouting } from '../mesh/xds/routing-codec.ts';
+import {
+  addressType,
+  authorizationType,
+  httpAuthorizationType,
+  meshConfigType,
+  nodePodType,
+  requestAuthenticationType,
+  serviceRoutingType,
+  waypointType,
+} from '../mesh/xds/type-urls.ts';
+import { decodeWaypoint } from '../mesh/xds/waypoint-codec.ts';
 import { decodeMeshConfig, decodeNodePod } from '../mesh/xds/weft-codec.ts';
 import { ModelPublisher } from './publish.ts';
 import { buildResources } from './resources/resources.ts';
@@ -31,12 +49,12 @@ function withWorkload(...uids: string[]): Model {
 
 describe('ModelPublisher', () => {
   it.each(inputs)(
-    'puts on the wire what translate() made of %s, and nodes read it back unchanged',
+    'puts on the wire what translate() made of %s, and nodes and waypoints read it back unchanged',
     (file) => {
       const store = new ResourceStore({ clock: new ManualClock() });
       const model = load(file);
       new ModelPublisher({ store }).publish(model);
-      expect(modelEqual(readBack(store), model)).toBe(true);
+      expectOnWire(store, model);
       for (const { any, owner } of store.entries(nodePodType)) {
         const pod = decodeNodePod(any);
         expect(pod.ok && pod.value.node).toBe(owner);
@@ -50,7 +68,7 @@ describe('ModelPublisher', () => {
     for (const file of [...inputs, ...inputs.toReversed()]) {
       const model = load(file);
       publisher.publish(model);
-      expect(modelEqual(readBack(store), model)).toBe(true);
+      expectOnWire(store, model);
     }
   });
 
@@ -76,36 +94,62 @@ describe('ModelPublisher', () => {
   });
 });
 
+/** Waypoints read everything, nodes what concerns connections: the L4 projections of policies. */
+function expectOnWire(store: ResourceStore, model: Model): void {
+  expect(modelEqual(readBack(store), { ...model, services: l4Services(model) })).toBe(true);
+  const projections = [...model.policies.values()].map(toL4).filter((policy) => policy !== undefined);
+  const sent = [...store.entries(authorizationType)].map(({ any, name }) =>
+    good(decodeAuthorization(any, name)),
+  );
+  expect(modelEqual(byKey(sent, policyKeyOf), byKey(projections, policyKeyOf))).toBe(true);
+}
+
+/** What a service's own resource has of its traffic policy; the L7 part travels with the routing. */
+function l4Services({ services }: Model): Model['services'] {
+  return new Map(
+    [...services].map(([key, service]) => {
+      const { http: _http, ...l4 } = service.trafficPolicy ?? { key: '' };
+      return [
+        key,
+        service.trafficPolicy === undefined ? service : { ...service, trafficPolicy: l4 },
+      ] as const;
+    }),
+  );
+}
+
 function readBack(store: ResourceStore): Model {
-  const workloads: Model['workloads'] = new Map();
-  const services: Model['services'] = new Map();
-  const policies: Model['policies'] = new Map();
-  const pods: Model['pods'] = new Map();
-  const put = <V>(map: ReadonlyMap<string, V>, key: string, value: V) =>
-    (map as Map<string, V>).set(key, value);
-  for (const { any } of store.entries(addressType)) {
-    const address = good(decodeAddress(any));
-    if (address.kind === 'workload') put(workloads, address.workload.uid, address.workload);
-    else put(services, address.service.key, address.service);
-  }
-  for (const { any, name } of store.entries(authorizationType)) {
-    const policy = good(decodeAuthorization(any, name));
-    put(policies, policy.key, policy);
-  }
-  for (const { any } of store.entries(nodePodType)) {
-    const pod = good(decodeNodePod(any));
-    put(pods, pod.uid, pod);
-  }
-  const [config] = [...store.entries(meshConfigType)];
-  if (config === undefined) throw new Error('No MeshConfig was published');
+  const all = <T>(type: string, decode: (any: Any) => Decoded<T>): T[] =>
+    [...store.entries(type)].map(({ any }) => good(decode(any)));
+  const addresses = all(addressType, decodeAddress);
+  const [meshConfig] = all(meshConfigType, decodeMeshConfig);
+  if (meshConfig === undefined) throw new Error('No MeshConfig was published');
   return {
-    ...emptyModel,
-    workloads,
-    services,
-    policies,
-    pods,
-    meshConfig: good(decodeMeshConfig(config.any)),
+    workloads: byKey(
+      addresses.flatMap((address) => (address.kind === 'workload' ? [address.workload] : [])),
+      ({ uid }) => uid,
+    ),
+    services: byKey(
+      addresses.flatMap((address) => (address.kind === 'service' ? [address.service] : [])),
+      ({ key }) => key,
+    ),
+    policies: byKey(all(httpAuthorizationType, decodeHttpAuthorization), policyKeyOf),
+    pods: byKey(all(nodePodType, decodeNodePod), ({ uid }) => uid),
+    waypoints: byKey(all(waypointType, decodeWaypoint), ({ gateway }) => gateway),
+    routings: byKey(all(serviceRoutingType, decodeServiceRouting), ({ key }) => key),
+    requestAuthentications: byKey(
+      all(requestAuthenticationType, decodeRequestAuthentication),
+      ({ key }) => key,
+    ),
+    meshConfig,
   };
+}
+
+function policyKeyOf({ key }: AuthorizationPolicy): PolicyKey {
+  return key;
+}
+
+function byKey<K extends string, V>(values: readonly V[], keyOf: (value: V) => K): ReadonlyMap<K, V> {
+  return new Map(values.map((value) => [keyOf(value), value]));
 }
 
 function good<T>(decoded: { ok: true; value: T } | { ok: false; reason: string }): T {
