@@ -1,15 +1,17 @@
 // The chunked transfer coding on the way in (RFC 9112 section 7.1), without copies: tells where data lies. Strict where
-// readers differ: sizes of hex digits only, CRLF only, one CRLF behind each chunk. Extensions are skipped within a
-// bound; trailers are gathered like a head.
+// readers differ: sizes of hex digits only, CRLF only, one CRLF behind each chunk. Extensions of tokens are skipped
+// within a bound; trailers are gathered like a head.
 
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
 import { HeadGatherer, type HeadLimits, type InputBudget } from './head-gatherer.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { OCTET, VALUE } from './octets.ts';
+import { OCTET, TOKEN } from './octets.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
+const SEMICOLON = 0x3b;
+const EQUALS = 0x3d;
 /** 2^44 and more in one chunk: nobody sends that, and sums stay exact. */
 const maxSizeDigits = 11;
 /** Of all chunks of a message together: they are never needed, and an endless one is an attack (CVE-2023-39326). */
@@ -51,6 +53,7 @@ export class ChunkedDecoder {
   #left = 0;
   #digits = 0;
   #extensionBytes = 0;
+  #extensionPart: 'begin' | 'name' | 'equals' | 'value' = 'begin';
 
   constructor(limits: HeadLimits, budget: InputBudget) {
     this.#limits = limits;
@@ -99,10 +102,7 @@ export class ChunkedDecoder {
       case 'size':
         return this.#sizeOctet(octet);
       case 'extension':
-        if (octet === CR) this.#state = 'size-lf';
-        else if (++this.#extensionBytes > maxExtensionBytes) return 'chunk extensions are too long';
-        else if ((OCTET[octet]! & VALUE) === 0) return 'a chunk extension holds a control octet';
-        return undefined;
+        return this.#extensionOctet(octet);
       case 'size-lf':
         if (octet !== LF) return 'a chunk size does not end in CRLF';
         this.#state = this.#left === 0 ? 'trailers' : 'data';
@@ -127,8 +127,27 @@ export class ChunkedDecoder {
     }
     if (this.#digits === 0) return 'a chunk size is no hex number';
     if (octet === CR) this.#state = 'size-lf';
-    else if (octet === 0x3b) this.#state = 'extension';
-    else return 'a chunk size is no hex number';
+    else if (octet === SEMICOLON) {
+      this.#state = 'extension';
+      this.#extensionPart = 'begin';
+    } else return 'a chunk size is no hex number';
+    return undefined;
+  }
+
+  /** `;name` or `;name=value`, of tokens: quoted values are not read alike by everybody. */
+  #extensionOctet(octet: number): string | undefined {
+    const part = this.#extensionPart;
+    const filled = part === 'name' || part === 'value';
+    if (++this.#extensionBytes > maxExtensionBytes) return 'chunk extensions are too long';
+    if ((OCTET[octet]! & TOKEN) !== 0) {
+      if (!filled) this.#extensionPart = part === 'begin' ? 'name' : 'value';
+      return undefined;
+    }
+    if (!filled) return 'a chunk extension without a name or a value';
+    if (octet === CR) this.#state = 'size-lf';
+    else if (octet === SEMICOLON) this.#extensionPart = 'begin';
+    else if (octet === EQUALS && part === 'name') this.#extensionPart = 'equals';
+    else return 'a chunk extension of another form than name=token';
     return undefined;
   }
 
@@ -157,6 +176,10 @@ export class ChunkedDecoder {
       maxFields: this.#limits.maxFields,
     });
     this.#gatherer.clear();
+    // Too late to frame the message, but not for every reader.
+    if (trailerBlock.chunked || trailerBlock.contentLength !== -1) {
+      this.fault ??= fault(400, 'trailers that frame a message');
+    }
     if (this.fault !== undefined) return 'fault';
     this.trailers = list.filter(([name]) => !forbiddenTrailers.has(name));
     return undefined;

@@ -92,7 +92,7 @@ describe('a request', () => {
 describe('a response', () => {
   it('comes at any split of its octets, and the connection is available again', () => {
     const octets =
-      'HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\nContent-Length: 3\r\n\r\n';
+      'HTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n3\r\nabc\r\n0\r\nT: 1\r\nContent-Type: x\r\n\r\n';
     for (let size = 1; size < octets.length; size++) {
       world = new ClientWorld();
       const stream = get();

@@ -3,7 +3,7 @@
 
 import { type Header, headerValue } from '../h2/header.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { isAuthority, isFieldValue, isTarget, isToken } from './octets.ts';
+import { isAuthority, isFieldValue, isMethod, isTarget, isToken } from './octets.ts';
 
 const maxKnownNames = 1024;
 const tokens = new Set<string>();
@@ -12,7 +12,7 @@ const tokens = new Set<string>();
 export function checkH2Request(list: readonly Header[], maxFields: number): readonly Header[] | HttpFault {
   const method = headerValue(list, ':method') ?? '';
   if (method === 'CONNECT') return fault(501, 'CONNECT');
-  if (!isToken(method)) return fault(400, 'the method is no token');
+  if (!isMethod(method)) return fault(400, 'the method holds a forbidden octet');
   if (!isTarget(headerValue(list, ':path') ?? '')) return fault(400, ':path holds a forbidden octet');
   if (list.length > maxFields) return fault(431, `more than ${maxFields} fields`);
   let hosts = 0;

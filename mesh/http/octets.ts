@@ -14,6 +14,12 @@ const DIGIT = 32;
 /** Inside the brackets of an IP literal. */
 const IP_LITERAL = 64;
 
+/**
+ * Octets of a method as we take it: upper-case letters, `-`, `_`. RFC 9110 section 9.1 allows any token, but a server
+ * that takes `get` for GET would undo a policy about GET; nobody registers other names.
+ */
+export const METHOD = 128;
+
 export const OCTET = new Uint8Array(256);
 /** A token's octet in lower case; 0 for octets that no token holds. */
 export const TOKEN_LOWER = new Uint8Array(256);
@@ -29,6 +35,7 @@ mark(`${digits}abcdefABCDEF`, HEX | IP_LITERAL);
 mark(`${digits}${letters}!#$%&'*+-.^_\`|~`, TOKEN);
 mark(`${digits}${letters}-._~!$&'()*+,;=%`, HOST);
 mark(`${letters}:.-_~%`, IP_LITERAL);
+mark('ABCDEFGHIJKLMNOPQRSTUVWXYZ-_', METHOD);
 mark('\t', VALUE);
 for (let octet = 0x20; octet < 0x100; octet++) {
   if (octet === 0x7f) continue;
@@ -56,6 +63,11 @@ function all(
 /** A token of one character or more. */
 export function isToken(text: string): boolean {
   return text.length > 0 && all(text, TOKEN, { from: 0, to: text.length });
+}
+
+/** A method of one character or more; see METHOD. */
+export function isMethod(text: string): boolean {
+  return text.length > 0 && all(text, METHOD, { from: 0, to: text.length });
 }
 
 /** A field value as it may go on the wire: no control octets, nothing above 0xff. */

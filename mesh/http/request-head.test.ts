@@ -137,6 +137,7 @@ describe('the head of a request is refused', () => {
   it.each([
     ['no method', ' / HTTP/1.1'],
     ['a method that is no token', 'G(T / HTTP/1.1'],
+    ['a method in lower case', 'get / HTTP/1.1'],
     ['a method without end', `${'A'.repeat(65)} / HTTP/1.1`],
     ['two blanks', 'GET  / HTTP/1.1'],
     ['a tab', 'GET\t/ HTTP/1.1'],

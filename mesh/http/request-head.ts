@@ -5,7 +5,7 @@
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { isAuthority, OCTET, TARGET, TOKEN } from './octets.ts';
+import { isAuthority, METHOD, OCTET, TARGET } from './octets.ts';
 
 const SP = 0x20;
 const SLASH = 0x2f;
@@ -40,7 +40,7 @@ export class RequestHeadReader {
     options: { readonly scheme: 'http' | 'https'; readonly maxFields: number },
   ): HttpFault | undefined {
     const { start, limit } = span;
-    const methodEnd = pastOctets(bytes, start, TOKEN);
+    const methodEnd = pastOctets(bytes, start, METHOD);
     if (methodEnd === start || bytes[methodEnd] !== SP || methodEnd - start > maxMethodBytes)
       return fault(400, 'the request line does not begin with a method');
     const targetStart = methodEnd + 1;

@@ -320,6 +320,8 @@ describe('a body', () => {
     '-5\r\n',
     '0x5\r\n',
     `${'f'.repeat(12)}\r\n`,
+    '0\r\nContent-Length: 3\r\n\r\n',
+    '0\r\nTransfer-Encoding: chunked\r\n\r\n',
   ])('that is no chunked body ("%s") is refused', (octets) => {
     world.transport.send(post('/', 'Transfer-Encoding: chunked'));
     expect(world.exchange(octets)).toBe(
