@@ -25,10 +25,16 @@ import { gatewayName, stateDirectoryOf, type WaypointProgramConfig } from './con
 import { DataWorker } from './data-worker.ts';
 import { planeSettings } from './plane-settings.ts';
 import { openListeners } from './listeners.ts';
+import { ownAddress } from './own-address.ts';
+import { limitTableMemory } from './resilience/limit-table.ts';
 import { ProcessMetrics } from './telemetry/process-metrics.ts';
 import { SpanExporter } from './telemetry/span-exporter.ts';
 import { TokenJobs } from './token-jobs.ts';
 import { WaypointPages } from './waypoint-pages.ts';
+import type { WorkerStart } from './worker-messages.ts';
+
+/** Token buckets that the workers share; 16 bytes each, four classes of intervals. */
+const maxLimitKeys = 131_072;
 
 export class Waypoint {
   /** Rejects when a part failed that the process can not go on without. */
@@ -208,11 +214,9 @@ export class Waypoint {
   /** Once: workers know everything before they listen. */
   #serve(): void {
     if (this.#stopping) return;
-    const config = this.#config;
     const snapshot = this.#store.snapshot();
-    this.#workers = Array.from({ length: config.workers }, () =>
-      this.#startWorker(snapshot.meshConfig.trustDomain),
-    );
+    const start = this.#workerStart(snapshot.meshConfig.trustDomain);
+    this.#workers = Array.from({ length: this.#config.workers }, () => this.#startWorker(start));
     const delta = diffModel(emptyModel, snapshot.toModel());
     for (const worker of this.#workers) worker.post({ kind: 'model', delta });
     this.#postCertificate(this.#certificate as WorkloadCertificate);
@@ -235,29 +239,34 @@ export class Waypoint {
     for (const worker of this.#workers) worker.post({ kind: 'certificate', spiffeId, credentials });
   }
 
-  #startWorker(trustDomain: string): DataWorker {
+  #workerStart(trustDomain: string): WorkerStart {
     const config = this.#config;
+    const { gateway, netns, workers } = config;
+    const address = () => ownAddress(config['hbone-address']?.address);
+    return {
+      settings: planeSettings(config, { trustDomain }),
+      gateway,
+      logFormat: config['log-format'],
+      netns,
+      address: netns === undefined ? address() : withNetns(netns, address),
+      limitMemory: workers > 1 ? limitTableMemory(maxLimitKeys) : undefined,
+    };
+  }
+
+  #startWorker(start: WorkerStart): DataWorker {
     const log = this.#child('data');
-    const worker: DataWorker = new DataWorker(
-      {
-        settings: planeSettings(config, { trustDomain }),
-        gateway: config.gateway,
-        logFormat: config['log-format'],
-        netns: config.netns,
+    const worker: DataWorker = new DataWorker(start, {
+      onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
+      onLog: (level, message, fields) => log[level](fields, message),
+      onSpans: (spans, dropped) => {
+        this.#spans.add(spans);
+        if (dropped > 0) this.#metrics.spansDropped(dropped);
       },
-      {
-        onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
-        onLog: (level, message, fields) => log[level](fields, message),
-        onSpans: (spans, dropped) => {
-          this.#spans.add(spans);
-          if (dropped > 0) this.#metrics.spansDropped(dropped);
-        },
-        onLookUp: (hostname) => void this.#lookUp(hostname, worker),
-        onVerifyToken: (job) =>
-          this.#tokens.run(job, (answer) => worker.post({ kind: 'token-verified', answer })),
-        onDied: (error) => this.#fail(error),
-      },
-    );
+      onLookUp: (hostname) => void this.#lookUp(hostname, worker),
+      onVerifyToken: (job) =>
+        this.#tokens.run(job, (answer) => worker.post({ kind: 'token-verified', answer })),
+      onDied: (error) => this.#fail(error),
+    });
     return worker;
   }
 

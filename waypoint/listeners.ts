@@ -46,12 +46,6 @@ export function openListeners({ hbone, plain, workers }: ListenerPlan): WorkerLi
   }
 }
 
-export function closeListeners(sets: readonly WorkerListeners[]): void {
-  for (const { hbone, plain } of sets) {
-    for (const fd of [...hbone, ...plain.map((listener) => listener.fd)]) libc.close(fd);
-  }
-}
-
 /** IPv4, and IPv6 where the machine has it. */
 function listenEverywhere(listen: (at: SocketAddress) => number): number[] {
   const ipv4 = listen({ address: anyIpv4, port: hbonePort });

@@ -88,10 +88,9 @@ export class WaypointPages {
 }
 
 function sumOf(loads: readonly WorkerLoad[]): WorkerLoad {
-  let [connections, requests] = [0, 0];
+  const sum = { connections: 0, requests: 0, upstreamConnections: 0, upstreamTunnels: 0 };
   for (const load of loads) {
-    connections += load.connections;
-    requests += load.requests;
+    for (const name of Object.keys(sum) as (keyof WorkerLoad)[]) sum[name] += load[name];
   }
-  return { connections, requests };
+  return sum;
 }

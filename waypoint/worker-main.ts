@@ -5,13 +5,13 @@ import { withNetns } from '../mesh/io/netns.ts';
 import { WorkerLoop } from '../mesh/proxy/worker-loop.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { WaypointPlane } from './data/waypoint-plane.ts';
-import type { FromWorker, ToWorker, WorkerListeners, WorkerStart } from './worker-messages.ts';
+import type { FromWorker, ToWorker, WorkerListeners, WorkerLoad, WorkerStart } from './worker-messages.ts';
 import { WorkerReport } from './telemetry/worker-report.ts';
 
 const loop = new WorkerLoop<ToWorker, FromWorker>();
 const { reactor } = loop;
 const post = (message: FromWorker): void => loop.post(message);
-const { settings, gateway, logFormat, netns } = workerData as WorkerStart;
+const { settings, gateway, logFormat, netns, address, limitMemory } = workerData as WorkerStart;
 const report = new WorkerReport(post, { reactor, clock: systemClock, format: logFormat });
 const plane = new WaypointPlane(reactor, {
   settings,
@@ -20,6 +20,8 @@ const plane = new WaypointPlane(reactor, {
   clock: systemClock,
   lookUp: (hostname) => post({ kind: 'look-up', hostname }),
   verifyToken: (job) => post({ kind: 'verify-token', job }),
+  ...(address && { address }),
+  ...(limitMemory && { limitMemory }),
 });
 
 function handle(message: ToWorker): void {
@@ -53,7 +55,12 @@ function listen({ hbone, plain }: WorkerListeners): void {
 
 function answer(id: number, what: 'metrics' | 'load'): void {
   if (what === 'metrics') post({ kind: 'metrics', id, metrics: report.metrics() });
-  else post({ kind: 'load', id, load: { ...plane.active } });
+  else post({ kind: 'load', id, load: load() });
+}
+
+function load(): WorkerLoad {
+  const { connections: upstreamConnections, tunnels: upstreamTunnels } = plane.upstreamConnections;
+  return { ...plane.active, upstreamConnections, upstreamTunnels };
 }
 
 if (netns === undefined) loop.run(handle);

@@ -3,6 +3,7 @@
 // (names, tokens, exports); the worker serves connections and reports.
 
 import type { TlsCredentials } from '../mesh/io/tls-context.ts';
+import type { IpAddress } from '../mesh/model/ip-address.ts';
 import type { ModelDelta } from '../mesh/model/model.ts';
 import type { GatewayKey } from '../mesh/model/routing.ts';
 import type { ServiceKey } from '../mesh/model/service.ts';
@@ -23,6 +24,10 @@ export interface WorkerStart {
   readonly logFormat: AccessLogFormat;
   /** Path of the network namespace to serve in; undefined: that of the process. */
   readonly netns: string | undefined;
+  /** Of the waypoint's pod; undefined if it is not known. */
+  readonly address: IpAddress | undefined;
+  /** Shared by the workers, so that they enforce rate limits together; undefined with one worker. */
+  readonly limitMemory: SharedArrayBuffer | undefined;
 }
 
 /** Listening sockets; the worker owns them from here on. */
@@ -33,8 +38,12 @@ export interface WorkerListeners {
 
 /** What a worker carries now. */
 export interface WorkerLoad {
+  /** Of clients: tunnels, connections in them, plain ones. */
   readonly connections: number;
   readonly requests: number;
+  /** To endpoints, used or not. */
+  readonly upstreamConnections: number;
+  readonly upstreamTunnels: number;
 }
 
 export type ToWorker =

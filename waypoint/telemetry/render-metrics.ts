@@ -75,6 +75,10 @@ function renderOwn(metrics: WaypointMetricsSnapshot, load: WorkerLoad): string {
   text.sample('', load.connections);
   text.family('weft_waypoint_requests', 'gauge', 'Requests under way now');
   text.sample('', load.requests);
+  text.family('weft_waypoint_upstream_connections', 'gauge', 'Connections to endpoints open now');
+  text.sample('', load.upstreamConnections);
+  text.family('weft_waypoint_upstream_tunnels', 'gauge', 'Tunnels to endpoints open now');
+  text.sample('', load.upstreamTunnels);
   text.family('weft_metric_series_overflow', 'counter', 'Label sets counted without labels: too many series');
   text.sample('', overflowed);
   const durations = histograms(

@@ -3,7 +3,7 @@ import { makeConnectionRecord, makeRequestRecord } from './record.fixture.ts';
 import { renderMetrics } from './render-metrics.ts';
 import { WaypointMetrics } from './waypoint-metrics.ts';
 
-const load = { connections: 3, requests: 1 };
+const load = { connections: 3, requests: 1, upstreamConnections: 4, upstreamTunnels: 2 };
 
 function lines(metrics: WaypointMetrics, name: string): string[] {
   return renderMetrics(metrics.snapshot(), load)
