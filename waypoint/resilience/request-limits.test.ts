@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { serviceKey } from '../../mesh/model/key.ts';
 import { RequestLimits } from './request-limits.ts';
-import { mergeTrafficSettings } from './traffic-settings.ts';
+import { mergeTrafficSettings, rateLimitScope } from './traffic-settings.ts';
 
 const api = serviceKey('shop', 'api');
 const policy = { key: 'shop/api', maxRequests: 2, maxPendingRequests: 1 };
@@ -54,5 +54,16 @@ describe('mergeTrafficSettings()', () => {
     expect(mergeTrafficSettings(service, undefined)).toBe(service);
     expect(mergeTrafficSettings(undefined, route)).toBe(route);
     expect(mergeTrafficSettings(undefined, undefined)).toBeUndefined();
+  });
+
+  it('keeps the limits of a service one limit under every route', () => {
+    const [limits, others] = [1, 2].map((requests) => [
+      { key: { kind: 'all' as const }, requests, intervalMs: 1_000, burst: 1, when: undefined },
+    ]) as [never[], never[]];
+    const service = { key: 'shop/api', rateLimits: limits };
+    const routed = mergeTrafficSettings(service, { key: 'shop/route', requestTimeoutMs: 1 });
+    expect(rateLimitScope(routed ?? service, 'shop/api.svc')).toBe(rateLimitScope(service, 'shop/api.svc'));
+    const own = mergeTrafficSettings(service, { key: 'shop/route', rateLimits: others });
+    expect(rateLimitScope(own ?? service, 'shop/api.svc')).toBe('shop/route|shop/api.svc');
   });
 });
