@@ -7,7 +7,7 @@ import type { Service } from '../mesh/model/service.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import type { Workload } from '../mesh/model/workload.ts';
 
-/** Istio's response flags (WIRE 7), and Envoy's `UH`: no endpoint of the waypoint is ready. */
+/** Istio's response flags (WIRE 7), and Envoy's `UH`: no endpoint of the waypoint is ready, or a circuit is open. */
 export type ResponseFlag =
   | '-'
   | 'DENY'

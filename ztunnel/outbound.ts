@@ -238,12 +238,12 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       servicePort,
       family: isIpv6(this.#destination.address) ? 6 : 4,
       excluded: this.#tried,
+      // A connection may carry requests for hours: their number counts, not which pod is the nearest.
+      ...(this.#choice.behind && { defaultBalancing: 'least-connections' }),
     });
     if (result.kind === 'none') {
-      return this.#refuse(
-        previous?.message ?? result.message,
-        previous === undefined ? 'CONNECT' : flagOf(previous),
-      );
+      if (previous !== undefined) return this.#refuse(previous.message, flagOf(previous));
+      return this.#refuse(result.message, result.reason === 'circuit-open' ? 'UH' : 'CONNECT');
     }
     const { workload, address, port } = result.endpoint;
     this.#handle = result.handle;

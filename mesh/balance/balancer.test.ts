@@ -260,6 +260,26 @@ describe('Balancer distribution', () => {
     expect(shares(20)).toEqual({ [first.uid]: 20 });
   });
 
+  it('goes by the default that the caller names, unless a policy names another', () => {
+    const asked = { defaultBalancing: 'least-connections' } as const;
+    const slowFirst = (): string[] => {
+      const slow = picked().handle;
+      balancer.begin(slow);
+      balancer.connected(slow, 2_000);
+      balancer.closed(slow);
+      const { handle } = picked({ excluded: new Set([slow.uid]) });
+      balancer.begin(handle);
+      balancer.connected(handle, 1);
+      return [slow.uid, handle.uid];
+    };
+    setUp([endpoint('a'), endpoint('b')]);
+    const [idle, busy] = slowFirst();
+    expect(picked(asked).handle.uid).toBe(idle);
+    expect(picked().handle.uid).toBe(busy);
+    setUp([endpoint('a'), endpoint('b')], api(policy({ balancing: 'peak-ewma' })));
+    expect(picked(asked).handle.uid).toBe(busy);
+  });
+
   it('avoids an endpoint whose connects are slow, and one with dials pending', () => {
     setUp([endpoint('a'), endpoint('b')]);
     const seen = shares(200, (handle) => {

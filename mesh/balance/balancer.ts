@@ -13,7 +13,7 @@ import {
 import type { WorkloadUid } from '../model/workload.ts';
 import type { Snapshot } from '../state/snapshot.ts';
 import { Admission } from './admission.ts';
-import { chooseEndpoint } from './endpoint-choice.ts';
+import { type BalancingAlgorithm, chooseEndpoint } from './endpoint-choice.ts';
 import { ejectionAllowed } from './endpoint-health.ts';
 import type { Candidate, EndpointQuery, EndpointState, EndpointTarget } from './endpoint-list.ts';
 import {
@@ -36,6 +36,8 @@ export interface PickRequest extends EndpointQuery {
    * `request` with `http`, else `connection`.
    */
   readonly unit?: 'connection' | 'request';
+  /** Where no policy names an algorithm; default `peak-ewma`. */
+  readonly defaultBalancing?: BalancingAlgorithm;
   /** Of a request: the settings that are in force for the service it goes to. */
   readonly http?: HttpTrafficPolicy;
   /** What ring hash and Maglev look up: 32 bits, `hashText` of the request's key; without it they draw. */
@@ -302,8 +304,8 @@ export class Balancer {
     return tier.availability < 1 && this.#random() >= tier.availability;
   }
 
-  #choose(tier: Tier, { http, service, hash }: PickRequest): Candidate | undefined {
-    const algorithm = http?.balancing ?? service.trafficPolicy?.balancing ?? 'peak-ewma';
+  #choose(tier: Tier, { http, service, defaultBalancing, hash }: PickRequest): Candidate | undefined {
+    const algorithm = http?.balancing ?? service.trafficPolicy?.balancing ?? defaultBalancing ?? 'peak-ewma';
     return chooseEndpoint(tier, { algorithm, admission: this.#admission, random: this.#random, hash });
   }
 
