@@ -40,7 +40,7 @@ spec: { gatewayClassName: weft-waypoint, listeners: [{ name: mesh, port: 15008, 
 `;
 
 // The waypoint's parts have loggers of their own.
-setLogLevel('silent');
+setLogLevel('error');
 
 let root: string;
 let backend: Server;
@@ -102,7 +102,7 @@ async function startWaypoint(flags: readonly string[] = []): Promise<void> {
       '--admin-port=0',
       '--metrics-port=0',
       '--readiness-port=0',
-      '--log-level=silent',
+      '--log-level=error',
       ...flags,
     ],
     {},
