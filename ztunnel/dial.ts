@@ -47,6 +47,8 @@ export interface DialHandler {
     session: H2Session;
     stream: H2Stream;
     peer: Identity | undefined;
+    /** The dial waited for a tunnel that others will share. */
+    setUp: boolean;
     reason: (id: number) => string | undefined;
     ended: () => void;
   }): StreamHandler;
@@ -142,6 +144,7 @@ function dialTunnel(
         session,
         stream,
         peer,
+        setUp: !reused,
         reason: (id) => request.tunnel.takeReason(id),
         ended: () => request.tunnel.streamEnded(),
       }),

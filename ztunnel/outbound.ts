@@ -129,7 +129,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   };
 
   onTunnel(tunnel: Parameters<DialHandler['onTunnel']>[0]): StreamHandler {
-    this.#connected();
+    this.#connected(tunnel);
     this.info.destinationIdentity = tunnel.peer === undefined ? undefined : formatSpiffeId(tunnel.peer);
     this.info.mutualTls = true;
     this.#tunnelReason = () => tunnel.reason(tunnel.stream.id);
@@ -144,7 +144,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   }
 
   onPlain(connected: DialledSocket): void {
-    this.#connected();
+    this.#connected({ setUp: false });
     this.#splice = new TcpSplice(this.#plane.reactor, this.#app, new TcpStream(connected), {
       ...this.#spliceOptions(),
       onEnd: (end) => this.#spliceEnded(end === 'reset' ? 'app-reset' : end),
@@ -314,11 +314,11 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     if (handle !== undefined) this.#plane.balancer.failed(handle, failure);
   }
 
-  #connected(): void {
+  #connected({ setUp }: { readonly setUp: boolean }): void {
     this.#dial = undefined;
-    if (this.#handle !== undefined) {
-      this.#plane.balancer.connected(this.#handle, this.#plane.reactor.now - this.#dialStartedAt);
-    }
+    if (this.#handle === undefined) return;
+    const durationMs = this.#plane.reactor.now - this.#dialStartedAt;
+    this.#plane.balancer.connected(this.#handle, durationMs, { setUp });
   }
 
   #spliceOptions() {
