@@ -15,7 +15,14 @@ import type {
   AuthorizationSource,
 } from '../resources/own-kinds.ts';
 import type { FieldPath } from '../source/problem.ts';
-import { parseHeaderName, parseHost, parseMethod, parsePath, parseText } from './http-match.ts';
+import {
+  parseHeaderName,
+  parseHeaderValue,
+  parseHost,
+  parseMethod,
+  parsePath,
+  parseText,
+} from './http-match.ts';
 
 export interface BadValue {
   readonly path: FieldPath;
@@ -100,8 +107,9 @@ class MatchBuilder {
     name: object,
     { values, notValues }: Pick<AuthorizationCondition, 'values' | 'notValues'>,
   ): this {
-    const positive = this.#parse(parseText, { field: 'values', values });
-    const negative = this.#parse(parseText, { field: 'notValues', values: notValues });
+    const parse = kind === 'headers' ? parseHeaderValue : parseText;
+    const positive = this.#parse(parse, { field: 'values', values });
+    const negative = this.#parse(parse, { field: 'notValues', values: notValues });
     if (!positive.whole) this.#spoiled.add(kind);
     this.#lists[kind] = [{ ...name, values: positive.values, notValues: negative.values }];
     return this;

@@ -21,6 +21,7 @@ export function parseHost(text: string): StringMatch | string {
   if (/:\d*\*?$/.test(text) && !text.endsWith(']'))
     return `"${text}" has a port; hosts are compared without, use ports beside hosts`;
   if (text.includes('/')) return `"${text}" is no host`;
+  if (/[^!-~]/.test(text)) return `"${text}" is no host as it is sent: write it in ASCII (xn--)`;
   return parseText(text.toLowerCase().replace(/\.$/, ''));
 }
 
@@ -29,21 +30,33 @@ export function parseMethod(text: string): StringMatch | string {
   return parseText(text);
 }
 
-export function parsePath(text: string): PathMatch | string {
+/** In the normal form of mesh/http/path.ts; what is not ASCII is escaped as clients send it. */
+export function parsePath(written: string): PathMatch | string {
+  const text = written.replace(/[^\0-\x7f]+/g, encodeURIComponent);
   if (/[?#]/.test(text)) return `"${text}" is no path: paths are compared without the query`;
   if (isTemplate(text)) {
     const fault = templateFault(text);
-    return fault ?? { kind: 'template', value: text };
+    if (fault !== undefined) return fault;
+    return normalised(text, text.replaceAll(/\{\*\*?\}/g, 'x')) ?? { kind: 'template', value: text };
   }
   const match = parseText(text);
-  if (typeof match === 'string' || match.kind === 'presence' || match.kind === 'suffix') return match;
+  if (typeof match === 'string' || match.kind === 'presence') return match;
+  // What stands before or behind is not known; a letter shows whether its own part is in normal form.
+  if (match.kind === 'suffix') return normalised(text, `/x${match.value}`) ?? match;
   if (!match.value.startsWith('/')) return `"${text}" is no path: it must start with "/" or "*"`;
-  // What a prefix continues with is not known; a letter shows whether its own part is in normal form.
-  const tail = match.kind === 'prefix' ? 'x' : '';
-  const normal = normalizePath(match.value + tail);
-  if (normal === match.value + tail) return match;
-  const better = normal.slice(0, normal.length - tail.length);
-  return `"${text}" never matches: paths are compared in normal form, here "${better}"`;
+  return normalised(text, match.kind === 'prefix' ? `${match.value}x` : match.value) ?? match;
+}
+
+/** What is wrong with a pattern of which `path` is an example. */
+function normalised(text: string, path: string): string | undefined {
+  const normal = normalizePath(path);
+  if (normal === path) return undefined;
+  return `"${text}" never matches: paths are compared in normal form, "${path}" as "${normal}"`;
+}
+
+/** Field values are octets, one a character; others are sent as UTF-8. */
+export function parseHeaderValue(text: string): StringMatch | string {
+  return parseText(Buffer.from(text, 'utf8').toString('latin1'));
 }
 
 /** A header's name in lower case, or a sentence. The brackets of `request.headers[NAME]` are off. */
