@@ -109,6 +109,42 @@ describe.skipIf(skipKernelTests)(`a waypoint in the mesh${skipReason}`, () => {
     await web.agent.call('close', 'held');
   });
 
+  test('each hop is counted once: client to waypoint, requests at it, waypoint to server', {
+    timeout,
+  }, async () => {
+    const ofWeb = 'source_workload="web"';
+    const counts = async () => {
+      const [client, server, ...waypoints] = await Promise.all([
+        mesh.ask('node-1', 15020, '/metrics'),
+        mesh.ask('node-2', 15020, '/metrics'),
+        ...gates.map(({ agent }) =>
+          agent.call('http', { host: '127.0.0.1', port: 15020, path: '/metrics', timeoutMs: 5_000 }),
+        ),
+      ]);
+      const opened = (text: string, ...labels: string[]) =>
+        sumOf(text, 'istio_tcp_connections_opened_total', ...labels);
+      const requests = waypoints.map(({ body }) =>
+        sumOf(body, 'istio_requests_total', 'reporter="waypoint"', ofWeb, 'destination_workload="api"'),
+      );
+      return {
+        toGate: opened(client.body, 'reporter="source"', ofWeb, 'destination_workload="gate'),
+        toApi: opened(client.body, 'reporter="source"', ofWeb, 'destination_workload="api"'),
+        fromWeb: opened(server.body, 'reporter="destination"', ofWeb, 'destination_workload="api"'),
+        fromGate: opened(server.body, 'source_workload="gate', 'destination_workload="api"'),
+        requests: requests.reduce((sum, count) => sum + count, 0),
+      };
+    };
+    const before = await counts();
+    for (let i = 0; i < 10; i++) await callApi(web, apiAddress);
+    const after = await counts();
+    expect(after.toGate - before.toGate).toBe(10);
+    expect(after.requests - before.requests).toBe(10);
+    expect(after.toApi - before.toApi).toBe(0);
+    expect(after.fromWeb - before.fromWeb).toBe(0);
+    // The waypoint's own connections are shared by requests.
+    expect(after.fromGate).toBeGreaterThan(0);
+  });
+
   test('an HTTPRoute leads to another Service, for the Service that has it only', { timeout }, async () => {
     mesh.apply('route', {
       apiVersion: 'gateway.networking.k8s.io/v1',
@@ -210,3 +246,13 @@ describe.skipIf(skipKernelTests)(`a waypoint in the mesh${skipReason}`, () => {
     label(behindGate);
   });
 });
+
+/** Sum of the samples of a metric that have all these labels, or beginnings of them. */
+function sumOf(text: string, metric: string, ...labels: string[]): number {
+  let sum = 0;
+  for (const line of text.split('\n')) {
+    if (!line.startsWith(`${metric}{`) || !labels.every((label) => line.includes(label))) continue;
+    sum += Number(line.slice(line.lastIndexOf(' ')));
+  }
+  return sum;
+}
