@@ -148,11 +148,11 @@ export class StreamTransport implements ByteTransport, StreamHandler, TurnTask {
     this.#armed = false;
     if (this.#state === 'closed') return;
     if (this.#failure !== undefined) return this.#close(this.#failure);
-    const sent = this.#blocked || this.#send();
-    this.#session.flush();
-    if (sent && this.#starved && !this.#blocked) this.#tellWritable();
+    if (this.#send() && this.#starved) this.#tellWritable();
     this.#deliverWaiting();
     this.#finishIfEnded();
+    // Frames of data, and credit for what was delivered.
+    this.#session.flush();
   }
 
   // StreamHandler
@@ -178,6 +178,7 @@ export class StreamTransport implements ByteTransport, StreamHandler, TurnTask {
     if (this.#state === 'closed') return;
     // NO_ERROR reads as an orderly end, as in Istio, but only of a peer that had nothing more to say.
     const orderly = code === ErrorCode.NO_ERROR && this.#outgoing.size === 0 && this.#incoming.size === 0;
+    if (orderly) this.onEnd();
     this.#close(orderly ? undefined : `the tunnel reset the stream: ${errorName(code)}`);
   }
 
