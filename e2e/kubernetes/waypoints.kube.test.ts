@@ -126,6 +126,20 @@ describe.skipIf(crds === undefined)('a waypoint', () => {
     expect(data['root-cert.pem']).toContain('BEGIN CERTIFICATE');
   });
 
+  it('makes pods that the strictest Pod Security Standard admits', async () => {
+    const { spec } = await json<{ spec: { template: { spec: object } } }>('deployment', 'wp', '-n', 'shop');
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await writer.put({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'strict', labels } });
+    await writer.put({
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: { name: 'wp', namespace: 'strict' },
+    });
+    const { priorityClassName: _reserved, ...pod } = spec.template.spec as Record<string, unknown>;
+    const metadata = { name: 'wp', namespace: 'strict' };
+    await writer.put({ apiVersion: 'v1', kind: 'Pod', metadata, spec: pod });
+  });
+
   it('has the status of a Gateway: addresses, listeners, and that nobody runs it yet', async () => {
     await start();
     const read = async () => {
