@@ -42,7 +42,7 @@ const rateLimit = exactly<RateLimit>({
     exactly({ kind: z.enum(['all', 'identity', 'namespace', 'source-ip']) }),
     exactly({ kind: z.literal('header'), name: headerName }),
   ]),
-  requests: count,
+  requests: count.min(1),
   intervalMs: ms.min(1).max(86_400_000),
   burst: count.min(1),
   when: condition,

@@ -87,7 +87,7 @@ export class RateLimiter {
         shape,
         now,
       });
-      if (result < 0) {
+      if (!(result >= 0)) {
         this.#giveBack(limits, i, { request, scope });
         return refusal(limit, -result, shape);
       }

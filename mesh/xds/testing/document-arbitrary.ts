@@ -53,7 +53,7 @@ const condition: fc.Arbitrary<RequestCondition | undefined> = maybe(
 const httpTrafficPolicy: fc.Arbitrary<HttpTrafficPolicy> = fc.record(
   {
     key: someText,
-    balancing: fc.constantFrom('random', 'ring-hash', 'maglev'),
+    balancing: fc.constantFrom('peak-ewma', 'least-connections', 'random', 'ring-hash', 'maglev'),
     hashOn: fc.oneof(
       fc.record({ kind: fc.constant('header' as const), name: header }),
       fc.record({ kind: fc.constant('cookie' as const), name: someText, ttlMs: maybe(ms) }),
@@ -74,7 +74,7 @@ const httpTrafficPolicy: fc.Arbitrary<HttpTrafficPolicy> = fc.record(
           fc.record({ kind: fc.constantFrom('all' as const, 'identity' as const, 'source-ip' as const) }),
           fc.record({ kind: fc.constant('header' as const), name: header }),
         ),
-        requests: count,
+        requests: fc.integer({ min: 1, max: 99 }),
         intervalMs: fc.integer({ min: 1, max: 86_400_000 }),
         burst: fc.integer({ min: 1, max: 99 }),
         when: condition,
@@ -89,6 +89,12 @@ const httpTrafficPolicy: fc.Arbitrary<HttpTrafficPolicy> = fc.record(
     ),
     maxRequestBodyBytes: count,
     maxHeaderBytes: count,
+    ejection: fc.record({
+      consecutiveFailures: fc.integer({ min: 1, max: 100 }),
+      baseEjectionMs: fc.integer({ min: 1, max: 99 }),
+      maxEjectionMs: fc.integer({ min: 1, max: 99 }),
+      maxEjectionPercent: fc.nat(100),
+    }),
     httpOutlierDetection: fc.record({
       consecutive5xx: count,
       consecutiveGatewayErrors: count,
