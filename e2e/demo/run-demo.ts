@@ -9,8 +9,10 @@ import { aB } from './steps/a-b.ts';
 import { balancing } from './steps/balancing.ts';
 import { canary } from './steps/canary.ts';
 import { clientAddress } from './steps/client-address.ts';
+import { circuit } from './steps/circuit.ts';
 import { controllerStopped } from './steps/controller-stopped.ts';
 import { endpointKilled } from './steps/endpoint-killed.ts';
+import { faults } from './steps/faults.ts';
 import { grpcMethods } from './steps/grpc-methods.ts';
 import { ipv6 } from './steps/ipv6.ts';
 import { label } from './steps/label.ts';
@@ -18,9 +20,11 @@ import { livePolicy } from './steps/live-policy.ts';
 import { mirror } from './steps/mirror.ts';
 import { mutualTls } from './steps/mutual-tls.ts';
 import { plaintextBefore } from './steps/plaintext-before.ts';
+import { rateLimit } from './steps/rate-limit.ts';
 import { retryTimeout } from './steps/retry-timeout.ts';
 import { rotation } from './steps/rotation.ts';
 import { strictMode } from './steps/strict-mode.ts';
+import { token } from './steps/token.ts';
 import { waypoint } from './steps/waypoint.ts';
 import { waypointKilled } from './steps/waypoint-killed.ts';
 import { DemoWorld } from './world.ts';
@@ -41,7 +45,11 @@ const afterLabel: readonly Step[] = [
   canary,
   aB,
   mirror,
+  faults,
   retryTimeout,
+  rateLimit,
+  token,
+  circuit,
   grpcMethods,
   waypointKilled,
 ];
