@@ -29,6 +29,8 @@ export class HttpWorld {
   readonly clients = new Set<HttpClientConnection>();
   readonly refusals: string[] = [];
   readonly ends: (string | undefined)[] = [];
+  /** How often a client said that it takes requests again. */
+  available = 0;
   #listeners: TcpListener[] = [];
   #dials = 0;
 
@@ -86,7 +88,9 @@ export class HttpWorld {
         this.#dials--;
         const transport = new TcpTransport(this.reactor, dialled, { budget: this.budget });
         const handler = {
-          onAvailable: () => {},
+          onAvailable: () => {
+            this.available++;
+          },
           onRetired: () => {},
           onClosed: () => {
             this.clients.delete(connection);
