@@ -13,7 +13,9 @@ const scratchBytes = 64 * 1024;
 const scratch = new Slab(headRoom + scratchBytes);
 
 /** The most that is kept of a body to send it again. */
-const maxKeptBytes = 64 * 1024;
+export const maxKeptBytes = 64 * 1024;
+
+const empty = Buffer.alloc(0);
 
 export class BodyPipe implements ByteWriter {
   /** Payload octets that came in. */
@@ -30,6 +32,7 @@ export class BodyPipe implements ByteWriter {
   /** Everything that came, while it may have to be sent again. */
   #kept: Buffer[] | undefined;
   #credited = 0;
+  #beginning: Buffer = empty;
   /** Bytes at the head of the queue that were credited before. */
   #uncredited = 0;
 
@@ -52,6 +55,11 @@ export class BodyPipe implements ByteWriter {
   /** From now on what comes is kept, as long as it is little; to be called before anything came. */
   keep(): void {
     this.#kept = [];
+  }
+
+  /** What came so far, or its beginning where that is more than may be kept. */
+  kept(): Buffer {
+    return this.#kept === undefined ? this.#beginning : Buffer.concat(this.#kept);
   }
 
   /** It will not be sent again. */
@@ -137,10 +145,17 @@ export class BodyPipe implements ByteWriter {
 
   #keepBytes(slab: Slab, offset: number, length: number): void {
     if (this.bytes > maxKeptBytes) {
+      // Nothing was passed on yet: whoever decides about the request may want to see how it begins.
+      if (this.#target === undefined) this.#beginning = this.#beginningWith(slab, offset, length);
       this.#kept = undefined;
       return;
     }
     this.#kept?.push(Buffer.from(slab.bytes.subarray(offset, offset + length)));
+  }
+
+  #beginningWith(slab: Slab, offset: number, length: number): Buffer {
+    const last = Buffer.from(slab.bytes.subarray(offset, offset + length));
+    return Buffer.concat([...(this.#kept ?? []), last]).subarray(0, maxKeptBytes);
   }
 
   #finish(): void {

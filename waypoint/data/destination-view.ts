@@ -33,6 +33,8 @@ export interface DestinationView {
   readonly policyPort: number;
   readonly destination: IpAddress;
   readonly forwardClientCert: boolean;
+  /** Who may ask which policy decided; undefined: nobody. */
+  readonly explainPolicyTo: readonly string[] | undefined;
 }
 
 /** More destinations than one worker has in use between two changes of the model. */
@@ -94,7 +96,7 @@ export class DestinationViews {
       tokenRules: this.#tokenRules.rulesFor(snapshot, { service: service ?? known }),
       policyPort: port?.targetPort ?? 0,
       destination: client.destination,
-      forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
+      ...gatewaySettings(snapshot, this.#gateway),
     };
   }
 
@@ -113,7 +115,7 @@ export class DestinationViews {
       tokenRules: workload === undefined ? [] : this.#tokenRules.rulesFor(snapshot, { workload }),
       policyPort: client.servicePort,
       destination: client.destination,
-      forwardClientCert: snapshot.waypoints.get(this.#gateway)?.forwardClientCert ?? false,
+      ...gatewaySettings(snapshot, this.#gateway),
     };
   }
 
@@ -125,4 +127,15 @@ export class DestinationViews {
     }
     return routes;
   }
+}
+
+function gatewaySettings(
+  snapshot: Snapshot,
+  gateway: GatewayKey,
+): Pick<DestinationView, 'forwardClientCert' | 'explainPolicyTo'> {
+  const config = snapshot.waypoints.get(gateway);
+  return {
+    forwardClientCert: config?.forwardClientCert ?? false,
+    explainPolicyTo: config?.explainPolicyTo,
+  };
 }

@@ -9,15 +9,15 @@ import { parseResponseHead, type RequestHead } from '../../mesh/http/message.ts'
 import type { HttpStream, HttpStreamHandler } from '../../mesh/http/stream.ts';
 import { Slab } from '../../mesh/io/slab.ts';
 import type { HttpFilter } from '../../mesh/model/routing.ts';
-import type { Timer } from '../../mesh/runtime/clock.ts';
+import { explained } from '../explain-policy.ts';
 import { applyResponseFilters } from '../routing/response-filters.ts';
-import { BodyPipe, headRoom } from './body-pipe.ts';
+import { BodyPipe, headRoom, maxKeptBytes } from './body-pipe.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { DestinationView } from './destination-view.ts';
 import type { ForwardOwner, ForwardRequest } from './forwarding.ts';
 import { Forwarding } from './forwarding.ts';
 import { GrpcMessageCounter, grpcStatusIn } from './grpc.ts';
-import { formatLocalReply, type LocalReply } from './local-reply.ts';
+import { formatLocalReply, type LocalReply, maxReplyBytes } from './local-reply.ts';
 import type { RequestRecord, ResponseFlag } from './request-record.ts';
 import type { RequestWorld } from './request-world.ts';
 import type { SideRequest } from './side-request.ts';
@@ -38,8 +38,7 @@ const FORWARDING = 1;
 const ANSWERING = 2;
 const OVER = 3;
 
-const replyBytes = 1024;
-const replySlab = new Slab(headRoom + replyBytes);
+const replySlab = new Slab(headRoom + maxReplyBytes);
 
 export class Exchange implements HttpStreamHandler, ForwardOwner {
   readonly world: RequestWorld;
@@ -53,10 +52,12 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   /** What policies were asked about; asked again when they change. */
   facts: ConnectionFacts | undefined;
   changes: ResponseChanges | undefined;
+  /** Tells a client that may know which policy decided. */
+  explanation: Header | undefined;
   /** Bounds the body, octets; 0 none. */
   maxBodyBytes = 0;
   /** Where the decision waits: a fault's delay, a token, an authorization service. */
-  pending: Timer | undefined;
+  pending: { cancel(): void } | undefined;
   /** Trace context for the endpoint. */
   traceHeaders: readonly Header[] | undefined;
   /** Copies of the request under way. */
@@ -73,6 +74,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   #responseMessages: GrpcMessageCounter | undefined;
   #onEnd: (exchange: Exchange) => void;
   #endpoint: UpstreamEndpoint | undefined;
+  #collecting: { readonly bytes: number; readonly done: (body: Buffer) => void } | undefined;
   /** Bytes moved when idleness was last looked at. */
   #movedBefore = -1;
 
@@ -96,7 +98,11 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     this.bodiless = request.endStream;
     this.#stream = request.stream;
     this.#onEnd = request.onEnd;
-    if (!request.endStream) this.#body = new BodyPipe(world.budget, request.stream);
+    if (!request.endStream) {
+      this.#body = new BodyPipe(world.budget, request.stream);
+      // From the first byte on: bytes may come long before it is known whether they have to be sent twice.
+      this.#body.keep();
+    }
     if (request.record.grpc) {
       this.#requestMessages = new GrpcMessageCounter();
       this.#responseMessages = new GrpcMessageCounter();
@@ -115,9 +121,24 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   forward(request: ForwardRequest): void {
     if (this.#state !== DECIDING) return;
     this.#state = FORWARDING;
-    if (!request.upgrade) this.#body?.keep();
+    if (request.upgrade) this.#body?.forgetKept();
     this.#forwarding = new Forwarding(this.world.upstream, request, this, this.#body);
     this.#forwarding.start();
+  }
+
+  /** Calls back with the first bytes of the body: all of it, or `bytes` (at most 64 KiB). At once if they are there. */
+  collectBody(bytes: number, done: (body: Buffer) => void): void {
+    const body = this.#body;
+    if (body === undefined) return done(Buffer.alloc(0));
+    this.#collecting = { bytes: Math.min(bytes, maxKeptBytes), done };
+    this.#collected(body);
+  }
+
+  #collected(body: BodyPipe): void {
+    const wanted = this.#collecting;
+    if (wanted === undefined || (!body.ended && body.bytes < wanted.bytes)) return;
+    this.#collecting = undefined;
+    wanted.done(body.kept().subarray(0, wanted.bytes));
   }
 
   /** Answers the request here. Only the first answer counts. */
@@ -134,7 +155,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     this.#sendHead(headers, body === '');
     if (body === '') return this.#answered();
     const answer = this.#openAnswer(undefined);
-    const length = replySlab.bytes.write(body.slice(0, replyBytes), headRoom, 'utf8');
+    const length = replySlab.bytes.write(body, headRoom, 'latin1');
     answer.data(replySlab, headRoom, length);
     answer.end();
     if (answer.finished) this.#answered();
@@ -185,7 +206,8 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     if (this.#state === ANSWERING && this.#forwarding === undefined) return this.#stream.consume(length);
     if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.data(slab, offset, length);
     if (!body.data(slab, offset, length))
-      this.cut(503, 'LR', 'the buffer budget of this waypoint is spent by slow readers');
+      return this.cut(503, 'LR', 'the buffer budget of this waypoint is spent by slow readers');
+    if (this.#collecting !== undefined) this.#collected(body);
   }
 
   onEnd(): void {
@@ -193,6 +215,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     if (body === undefined || this.#state === OVER) return;
     if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.end();
     body.end();
+    if (this.#collecting !== undefined) this.#collected(body);
     if (this.#upgraded) this.#upgradeEnds();
   }
 
@@ -289,8 +312,9 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   }
 
   #sendHead(headers: readonly Header[], endStream: boolean): void {
-    const { changes } = this;
-    this.#stream.respond(changes === undefined ? headers : this.#changed(headers, changes), endStream);
+    const { changes, explanation } = this;
+    const changed = changes === undefined ? headers : this.#changed(headers, changes);
+    this.#stream.respond(explanation === undefined ? changed : explained(changed, explanation), endStream);
   }
 
   #changed(headers: readonly Header[], changes: ResponseChanges): readonly Header[] {
@@ -350,6 +374,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
 
   #finish(): void {
     this.#state = OVER;
+    this.#collecting = undefined;
     this.#pendingOver();
     const { record } = this;
     record.requestBytes = this.#body?.bytes ?? 0;

@@ -80,6 +80,8 @@ export class Forwarding implements AttemptOwner {
   #retries = 0;
   #tries = 0;
   #waiting = false;
+  /** The next try is to be made on a new connection. */
+  #fresh = false;
   #deadline: Timer | undefined;
   #delay: Timer | undefined;
   #done = false;
@@ -259,7 +261,8 @@ export class Forwarding implements AttemptOwner {
     const attempt = new Attempt(this, this.#request, { pool, handle, startedMs: reactor.now });
     if (this.#attempt === undefined) this.#attempt = attempt;
     else (this.#hedges ??= []).push(attempt);
-    const connection = pool.take();
+    // Where one connection was stale the others are likely to be, too.
+    const connection = this.#fresh ? undefined : pool.take();
     if (connection !== undefined) return attempt.onConnection(connection);
     if (this.#counters !== undefined && !this.#waiting) {
       if (!this.#counters.tryWait(this.#request.settings)) {
@@ -299,7 +302,7 @@ export class Forwarding implements AttemptOwner {
     const { balancer } = this.#upstream;
     if (attempt.handle !== undefined) {
       balancer.closed(attempt.handle);
-      if (!failed.stale) (this.#excluded ??= new Set()).add(attempt.handle.uid);
+      (this.#excluded ??= new Set()).add(attempt.handle.uid);
     }
     if (attempt === this.#attempt) this.#attempt = this.#hedges?.pop();
     else this.#hedges = this.#hedges?.filter((other) => other !== attempt);
@@ -317,6 +320,7 @@ export class Forwarding implements AttemptOwner {
   /** At once where the endpoint was never reached and another one can be; with a pause where it may be overloaded. */
   #retryAfter({ failure, stale }: AttemptFailure): void {
     this.#retries++;
+    this.#fresh = stale;
     const elsewhere = failure.kind === 'connect' || failure.kind === 'refused';
     if (stale || (elsewhere && this.#retries === 1)) return this.#try();
     const { reactor, random } = this.#upstream;

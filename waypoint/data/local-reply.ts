@@ -15,6 +15,8 @@ export interface LocalReply {
   /** For a gRPC request; default by the status. */
   readonly grpcStatus?: number | undefined;
   readonly headers?: readonly Header[];
+  /** In place of a text: what somebody else wrote, an octet a character. At most 64 KiB are sent. */
+  readonly content?: { readonly type: string; readonly body: string };
 }
 
 const textOf: Readonly<Partial<Record<ResponseFlag, string>>> = {
@@ -39,8 +41,12 @@ const resourceExhausted = 8;
 
 export interface FormattedReply {
   readonly headers: Header[];
+  /** An octet a character. */
   readonly body: string;
 }
+
+/** What a local reply may have for a body, octets. */
+export const maxReplyBytes = 64 * 1024;
 
 /** @param request.bodiless the answer to HEAD */
 export function formatLocalReply(
@@ -60,14 +66,19 @@ export function formatLocalReply(
     headers.push(...more);
     return { headers, body: '' };
   }
-  const empty = text === '' || reply.status === 204 || reply.status === 304;
-  const body = empty ? '' : `${text}\n`;
+  const lengthless = reply.status === 204 || reply.status === 304;
+  const { type, body } = lengthless ? nothing : (reply.content ?? contentOf(text));
   const headers: Header[] = [[':status', String(reply.status)]];
-  if (!empty) headers.push(['content-type', 'text/plain']);
-  if (reply.status !== 204 && reply.status !== 304)
-    headers.push(['content-length', String(Buffer.byteLength(body))]);
+  if (body !== '') headers.push(['content-type', type]);
+  if (!lengthless) headers.push(['content-length', String(Math.min(body.length, maxReplyBytes))]);
   headers.push(...more);
-  return { headers, body: request.bodiless ? '' : body };
+  return { headers, body: request.bodiless ? '' : body.slice(0, maxReplyBytes) };
+}
+
+const nothing = { type: 'text/plain', body: '' };
+
+function contentOf(text: string): { readonly type: string; readonly body: string } {
+  return text === '' ? nothing : { type: 'text/plain', body: `${text}\n` };
 }
 
 function grpcStatusFor({ flag, status }: LocalReply): number {

@@ -2,13 +2,21 @@
 // backend. Each step may answer it; what waits (a token, a delay) goes on with the next step unless the client is gone.
 
 import { RequestFacts, type VerifiedToken } from '../../mesh/authz/http-facts.ts';
+import type { Decision } from '../../mesh/authz/policy-set.ts';
 import { type Header, headerValue } from '../../mesh/h2/header.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import { isIpv6 } from '../../mesh/model/ip-address.ts';
-import type { Backend, HttpFilter, HttpRule, MirrorFilter } from '../../mesh/model/routing.ts';
+import type {
+  Backend,
+  ExternalAuthFilter,
+  HttpFilter,
+  HttpRule,
+  MirrorFilter,
+} from '../../mesh/model/routing.ts';
 import type { Service } from '../../mesh/model/service.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import type { WorkloadUid } from '../../mesh/model/workload.ts';
+import { explain, wantsExplanation } from '../explain-policy.ts';
 import { parseGrpcTimeout, timeoutsFor } from '../resilience/deadlines.ts';
 import { chooseFault } from '../resilience/faults.ts';
 import { requestHash } from '../resilience/hash-key.ts';
@@ -21,6 +29,7 @@ import type { RouteMatch } from '../routing/router.ts';
 import { findSession, type Session, sessionBackend, sessionHeader } from '../routing/session-persistence.ts';
 import { formatClientCert } from './client-cert-header.ts';
 import type { Exchange } from './exchange.ts';
+import { ExternalAuth } from './external-auth/external-auth.ts';
 import type { ForwardRequest, ForwardTarget } from './forwarding.ts';
 import { forwardHeaders } from './forward-headers.ts';
 import { denialText } from './request-world.ts';
@@ -130,9 +139,18 @@ function authorized(travel: Travel, token: VerifiedToken | undefined): void {
   exchange.facts = facts;
   const decision = world.authorize(view, facts);
   if (decision.audits.length > 0) record.audits = decision.audits;
+  explainTo(exchange, decision);
   if (!decision.allowed) return exchange.reply({ status: 403, flag: 'UAEX', details: denialText(decision) });
   if (decision.reason === 'endpoint-decides') askEndpoints(exchange);
   routed(travel);
+}
+
+/** In the answer, whoever gives it. */
+function explainTo(exchange: Exchange, decision: Decision): void {
+  const { head, client, view } = exchange;
+  if (view.explainPolicyTo === undefined) return;
+  if (wantsExplanation(head, { peer: client.peer, allowed: view.explainPolicyTo }))
+    exchange.explanation = explain(decision);
 }
 
 /** Each endpoint that is tried decides by its own policies. */
@@ -142,6 +160,7 @@ function askEndpoints(exchange: Exchange): void {
     if (facts === undefined) return undefined;
     const decision = world.authorizeAt(view, facts, endpoint);
     if (decision.audits.length > 0) record.audits = decision.audits;
+    explainTo(exchange, decision);
     return decision.allowed ? undefined : { status: 403, flag: 'UAEX', details: denialText(decision) };
   };
 }
@@ -217,21 +236,59 @@ function filtered(travel: Travel): void {
   const { exchange, match, head } = travel;
   if (match === undefined) return forwardToService(travel, head);
   const result = applyRequestFilters(match.rule.filters, head, filterContext(travel, match));
-  if (result.externalAuth.length > 0)
-    return exchange.reply({
-      status: 500,
-      flag: 'NC',
-      details: 'external authorization is not served by this version',
+  askAuthorization(travel, result.externalAuth, (added) => {
+    if (result.kind === 'respond')
+      return exchange.reply({
+        status: result.status,
+        flag: '',
+        details: '',
+        text: '',
+        headers: withoutLength(result.headers),
+      });
+    toBackend(travel, { match, head: withAuthorization(result.head, added), mirrors: result.mirrors });
+  });
+}
+
+interface AddedByAuthorization {
+  readonly set: readonly Header[];
+  readonly remove: readonly string[];
+}
+
+const nothingAdded: AddedByAuthorization = { set: [], remove: [] };
+
+/** One service after the other; goes on when all have agreed. */
+function askAuthorization(
+  travel: Travel,
+  filters: readonly ExternalAuthFilter[],
+  done: (added: AddedByAuthorization) => void,
+): void {
+  if (filters.length === 0) return done(nothingAdded);
+  const { exchange, head } = travel;
+  const set: Header[] = [];
+  const remove: string[] = [];
+  const next = (index: number, body: Buffer): void => {
+    const filter = filters[index];
+    if (filter === undefined) return done({ set, remove });
+    const auth = new ExternalAuth(exchange, filter, (outcome) => {
+      exchange.pending = undefined;
+      if (outcome.kind === 'denied') return exchange.reply(outcome.reply);
+      set.push(...outcome.set);
+      remove.push(...outcome.remove);
+      travel.extra.push(...outcome.response);
+      next(index + 1, body);
     });
-  if (result.kind === 'respond')
-    return exchange.reply({
-      status: result.status,
-      flag: '',
-      details: '',
-      text: '',
-      headers: withoutLength(result.headers),
-    });
-  toBackend(travel, { match, head: result.head, mirrors: result.mirrors });
+    exchange.pending = auth;
+    auth.start(exchange, head, body.subarray(0, filter.maxBodyBytes));
+  };
+  const wanted = Math.max(...filters.map(({ maxBodyBytes }) => maxBodyBytes));
+  if (wanted === 0) return next(0, Buffer.alloc(0));
+  exchange.collectBody(wanted, (body) => next(0, body));
+}
+
+function withAuthorization(head: RequestHead, { set, remove }: AddedByAuthorization): RequestHead {
+  if (set.length + remove.length === 0) return head;
+  const replaced = new Set([...remove, ...set.map(([name]) => name)]);
+  return { ...head, headers: [...head.headers.filter(([name]) => !replaced.has(name)), ...set] };
 }
 
 function filterContext({ exchange }: Travel, { matchedPrefix }: RouteMatch) {
