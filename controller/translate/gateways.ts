@@ -3,6 +3,7 @@
 
 import type { Service, ServiceKey } from '../../mesh/model/service.ts';
 import type { GatewayKey, WaypointConfig } from '../../mesh/model/routing.ts';
+import { formatSpiffeId } from '../../mesh/model/spiffe-id.ts';
 import type { GatewayObject, LabelSelectorSpec } from '../resources/gateway-gateway.ts';
 import type { ObjectMeta } from '../resources/object-meta.ts';
 import type { Resources } from '../resources/resources.ts';
@@ -177,7 +178,7 @@ export function waypointOfPod(
  * out of `waypoints`.
  */
 export function waypointServices(
-  context: GatewaysContext,
+  context: GatewaysContext & { readonly trustDomain: string },
   waypoints: Map<GatewayKey, Waypoint>,
   services: readonly ServiceDraft[],
 ): { readonly own: readonly ServiceDraft[]; readonly others: readonly ServiceDraft[] } {
@@ -194,7 +195,7 @@ export function waypointServices(
       continue;
     }
     if (existing !== undefined) taken.add(existing);
-    const draft = existing === undefined ? bareService(waypoint) : withHbonePort(existing);
+    const draft = standIn(existing ?? bareService(waypoint), context.trustDomain);
     own.push(draft);
     for (const pod of waypoint.pods)
       pod.services.set(draft.service.key, [{ servicePort: hbonePort, targetPort: hbonePort }]);
@@ -215,11 +216,14 @@ function bareService({ object, hostname }: Waypoint): ServiceDraft {
   return {
     kind: 'Service',
     metadata,
-    service: { ...service, ports: [port], canonical: true },
+    service: { ...service, canonical: true },
     namedTargets: new Map(),
   };
 }
 
-function withHbonePort(draft: ServiceDraft): ServiceDraft {
-  return { ...draft, service: { ...draft.service, ports: [port] }, namedTargets: new Map() };
+/** Its identity counts also while a pod is on its way out and no longer known. */
+function standIn(draft: ServiceDraft, trustDomain: string): ServiceDraft {
+  const { namespace, name } = draft.metadata;
+  const subjectAltNames = [formatSpiffeId({ trustDomain, namespace, serviceAccount: name })];
+  return { ...draft, service: { ...draft.service, ports: [port], subjectAltNames }, namedTargets: new Map() };
 }

@@ -57,6 +57,6 @@ function objectionsOf({ invalid }: RouteNotes): readonly Objection[] {
 function programmed({ parent, served }: ParentOutcome): Condition {
   if (served) return goodCondition('Programmed', 'Programmed', 'The waypoint of its parent is sent it');
   const message =
-    'Nothing enforces the route: its parent has no waypoint (label weft.dev/waypoint on the Service or its namespace)';
+    'Nothing enforces the route: its parent has no usable waypoint (label weft.dev/waypoint on the Service or its namespace)';
   return badCondition('Programmed', [{ reason: 'NoWaypoint', message, field: parent.at }]);
 }
