@@ -87,8 +87,8 @@ export class BodyWriter {
       this.#outbox.data(lineEnd, 0, 2);
       return;
     }
-    const first = bytes[end]!;
-    const second = bytes[end + 1]!;
+    const first = bytes[end] as number;
+    const second = bytes[end + 1] as number;
     bytes[end] = CR;
     bytes[end + 1] = LF;
     this.#outbox.data(slab, start, end + 2 - start);

@@ -87,7 +87,7 @@ export class ChunkedDecoder {
         return 'data';
       }
       if (this.#state === 'trailers') return this.#readTrailers(bytes, i, end);
-      const refused = this.#frame(bytes[i++]!);
+      const refused = this.#frame(bytes[i++] as number);
       if (refused !== undefined) {
         this.fault = fault(400, refused);
         return 'fault';
@@ -139,7 +139,7 @@ export class ChunkedDecoder {
     const part = this.#extensionPart;
     const filled = part === 'name' || part === 'value';
     if (++this.#extensionBytes > maxExtensionBytes) return 'chunk extensions are too long';
-    if ((OCTET[octet]! & TOKEN) !== 0) {
+    if (((OCTET[octet] as number) & TOKEN) !== 0) {
       if (!filled) this.#extensionPart = part === 'begin' ? 'name' : 'value';
       return undefined;
     }

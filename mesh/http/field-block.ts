@@ -17,7 +17,7 @@ import {
   UPGRADE,
 } from './field-names.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { isToken, OCTET, TOKEN_LOWER, VALUE } from './octets.ts';
+import { isToken, pastOctets, TOKEN_LOWER, VALUE } from './octets.ts';
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -68,22 +68,22 @@ export class FieldBlock {
     let left = span.maxFields;
     let at = span.at;
     for (;;) {
-      const octet = bytes[at]!;
+      const octet = bytes[at] as number;
       if (octet === CR && bytes[at + 1] === LF) break;
       if (left-- === 0) return fault(431, `more than ${span.maxFields} fields`);
       const start = at;
       let hash = 0;
-      let lower = TOKEN_LOWER[octet]!;
+      let lower = TOKEN_LOWER[octet] as number;
       while (lower !== 0) {
         hash = (Math.imul(hash, 31) + lower) | 0;
-        lower = TOKEN_LOWER[bytes[++at]!]!;
+        lower = TOKEN_LOWER[bytes[++at] as number] as number;
       }
       if (bytes[at] !== COLON || at === start) return badName(octet);
       const field = fieldName(bytes, start, at, hash ^ (hash >>> 10));
       at++;
       while (bytes[at] === SP || bytes[at] === HTAB) at++;
       const valueStart = at;
-      while ((OCTET[bytes[at]!]! & VALUE) !== 0) at++;
+      at = pastOctets(bytes, at, VALUE);
       if (bytes[at] !== CR || bytes[at + 1] !== LF) return fault(400, 'a field value holds a control octet');
       let valueEnd = at;
       while (valueEnd > valueStart && (bytes[valueEnd - 1] === SP || bytes[valueEnd - 1] === HTAB))

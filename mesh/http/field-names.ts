@@ -57,7 +57,7 @@ function matches(name: string, bytes: Buffer, start: number, end: number): boole
   const length = end - start;
   if (name.length !== length) return false;
   for (let i = 0; i < length; i++) {
-    if (name.charCodeAt(i) !== TOKEN_LOWER[bytes[start + i]!]) return false;
+    if (name.charCodeAt(i) !== TOKEN_LOWER[bytes[start + i] as number]) return false;
   }
   return true;
 }

@@ -198,7 +198,7 @@ export class HeadWriter {
     bytes.write(text, 0, length, 'latin1');
     // Each line ends in the only two octets that no field may hold: one more, and a value was not what it seemed.
     let controls = -2 * (this.#lines + 1);
-    for (let i = 0; i < length; i++) if ((OCTET[bytes[i]!]! & VALUE) === 0) controls++;
+    for (let i = 0; i < length; i++) if (((OCTET[bytes[i] as number] as number) & VALUE) === 0) controls++;
     if (controls !== 0) throw misuse('a value holds a control octet');
     this.length = length;
   }

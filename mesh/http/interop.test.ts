@@ -40,6 +40,10 @@ afterEach(async () => {
   await expect.poll(openDescriptors).toBe(before);
 });
 
+function destroyNow(what: { destroy(): void }): undefined {
+  what.destroy();
+}
+
 interface Answer {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -145,7 +149,7 @@ describe('the server end', () => {
   it('serves node:http, one connection for many requests', async () => {
     const port = ownEcho();
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-    closers.push(() => void agent.destroy());
+    closers.push(() => destroyNow(agent));
     for (const size of [0, 1, 100, 10_000]) {
       const body = source.subarray(0, size);
       const chunked = await ask(port, { agent, method: 'POST', path: `/${size}` }, (request) =>
@@ -240,7 +244,7 @@ describe.each([
     const port = await world.proxy(echo, { down, up });
     if (down === 'h2') {
       const client = http2.connect(`http://127.0.0.1:${port}`);
-      closers.push(() => void client.destroy());
+      closers.push(() => destroyNow(client));
       const stream = client.request({ ':method': 'POST', ':path': '/big' });
       const chunks: Buffer[] = [];
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -262,7 +266,7 @@ describe('a proxy', () => {
   it('keeps requests of many clients apart', async () => {
     const port = await world.proxy(await echoServer(), { down: 'http1', up: 'http1' });
     const agent = new http.Agent({ keepAlive: true, maxSockets: 6 });
-    closers.push(() => void agent.destroy());
+    closers.push(() => destroyNow(agent));
     const answers = Array.from({ length: 200 }, (_, i) =>
       beginAsking(port, { agent, method: 'POST', path: `/${i}` }, (request) =>
         request.end(String(i).repeat(i)),

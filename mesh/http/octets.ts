@@ -25,7 +25,8 @@ export const OCTET = new Uint8Array(256);
 export const TOKEN_LOWER = new Uint8Array(256);
 
 function mark(octets: string, bits: number): void {
-  for (let i = 0; i < octets.length; i++) OCTET[octets.charCodeAt(i)]! |= bits;
+  for (let i = 0; i < octets.length; i++)
+    OCTET[octets.charCodeAt(i)] = (OCTET[octets.charCodeAt(i)] as number) | bits;
 }
 
 const digits = '0123456789';
@@ -39,12 +40,19 @@ mark('ABCDEFGHIJKLMNOPQRSTUVWXYZ-_', METHOD);
 mark('\t', VALUE);
 for (let octet = 0x20; octet < 0x100; octet++) {
   if (octet === 0x7f) continue;
-  OCTET[octet]! |= VALUE;
-  if (octet > 0x20 && octet < 0x7f && octet !== 0x23) OCTET[octet]! |= TARGET;
+  OCTET[octet] = (OCTET[octet] as number) | VALUE;
+  if (octet > 0x20 && octet < 0x7f && octet !== 0x23) OCTET[octet] = (OCTET[octet] as number) | TARGET;
 }
 for (let octet = 0; octet < 0x80; octet++) {
-  if ((OCTET[octet]! & TOKEN) === 0) continue;
+  if (((OCTET[octet] as number) & TOKEN) === 0) continue;
   TOKEN_LOWER[octet] = octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet;
+}
+
+/** Position of the first octet from `start` on that has none of `bits`; there must be one. */
+export function pastOctets(bytes: Buffer, start: number, bits: number): number {
+  let at = start;
+  while (((OCTET[bytes[at] as number] as number) & bits) !== 0) at++;
+  return at;
 }
 
 /** Whether every character of `text` from `from` to `to` has one of `bits`. */
@@ -55,7 +63,7 @@ function all(
 ): boolean {
   for (let i = from; i < to; i++) {
     const char = text.charCodeAt(i);
-    if (char > 0xff || (OCTET[char]! & bits) === 0) return false;
+    if (char > 0xff || ((OCTET[char] as number) & bits) === 0) return false;
   }
   return true;
 }

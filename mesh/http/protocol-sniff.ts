@@ -34,7 +34,7 @@ export function sniffProtocol(bytes: Buffer, offset: number, length: number): Sn
 function countMethod(bytes: Buffer, offset: number, limit: number): number {
   let count = 0;
   while (count < limit) {
-    const octet = bytes[offset + count]!;
+    const octet = bytes[offset + count] as number;
     const inside = (octet >= 0x41 && octet <= 0x5a) || (count > 0 && (octet === 0x2d || octet === 0x5f));
     if (!inside) break;
     count++;

@@ -5,7 +5,7 @@
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { isAuthority, METHOD, OCTET, TARGET } from './octets.ts';
+import { isAuthority, METHOD, pastOctets, TARGET } from './octets.ts';
 
 const SP = 0x20;
 const SLASH = 0x2f;
@@ -65,7 +65,7 @@ export class RequestHeadReader {
     const refused = block.read(bytes, list, { at, text, textStart: start, maxFields: options.maxFields });
     if (refused !== undefined) return refused;
     this.end = block.end;
-    return this.#target(method, target, bytes[targetStart]!) ?? this.#framing();
+    return this.#target(method, target, bytes[targetStart] as number) ?? this.#framing();
   }
 
   /** `HTTP/1.0` or `HTTP/1.1` and the end of the line. A later 1.x would be free to mean something else. */
@@ -76,8 +76,9 @@ export class RequestHeadReader {
       bytes[at + 2] === 0x54 &&
       bytes[at + 3] === 0x50 &&
       bytes[at + 4] === SLASH;
-    const minor = bytes[at + 7]! - 0x30;
-    const wellFormed = http && isDigit(bytes[at + 5]!) && bytes[at + 6] === 0x2e && isDigit(bytes[at + 7]!);
+    const minor = (bytes[at + 7] as number) - 0x30;
+    const wellFormed =
+      http && isDigit(bytes[at + 5] as number) && bytes[at + 6] === 0x2e && isDigit(bytes[at + 7] as number);
     if (!wellFormed || bytes[at + 8] !== 0x0d || bytes[at + 9] !== 0x0a)
       return fault(400, 'the request line does not end in a version');
     if (bytes[at + 5] !== 0x31 || minor > 1) return fault(505, 'a version other than 1.0 and 1.1');
@@ -142,12 +143,6 @@ export class RequestHeadReader {
     if (expect !== undefined && !modern) this.list = this.list.filter(([name]) => name !== 'expect');
     return undefined;
   }
-}
-
-function pastOctets(bytes: Buffer, start: number, bits: number): number {
-  let at = start;
-  while ((OCTET[bytes[at]!]! & bits) !== 0) at++;
-  return at;
 }
 
 function isDigit(octet: number): boolean {

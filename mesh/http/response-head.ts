@@ -5,7 +5,7 @@
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
 import { fault, type HttpFault } from './http-error.ts';
-import { OCTET, VALUE } from './octets.ts';
+import { pastOctets, VALUE } from './octets.ts';
 
 const SP = 0x20;
 const CR = 0x0d;
@@ -55,14 +55,14 @@ export class ResponseHeadReader {
     if ((bytes[at + 7] !== 0x30 && bytes[at + 7] !== 0x31) || bytes[at + 8] !== SP) return -1;
     let status = 0;
     for (let i = 9; i < 12; i++) {
-      const digit = bytes[at + i]! - 0x30;
+      const digit = (bytes[at + i] as number) - 0x30;
       if (digit < 0 || digit > 9) return -1;
       status = status * 10 + digit;
     }
     let end = at + 12;
     // Some servers leave out the blank before an empty phrase; nothing else can be meant.
     if (status < 100 || (bytes[end] !== SP && bytes[end] !== CR)) return -1;
-    while ((OCTET[bytes[end]!]! & VALUE) !== 0) end++;
+    end = pastOctets(bytes, end, VALUE);
     if (bytes[end] !== CR || bytes[end + 1] !== 0x0a) return -1;
     this.status = status;
     return end;
