@@ -8,6 +8,7 @@ import { headerValue } from '../mesh/h2/header.ts';
 import type { SocketAddress } from '../mesh/io/socket-address.ts';
 import { formatHostPort } from '../mesh/model/ip-address.ts';
 import { formatSpiffeId, type Identity } from '../mesh/model/spiffe-id.ts';
+import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo } from './connection-info.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -16,17 +17,13 @@ import { InboundConnection, TunnelCaller } from './inbound.ts';
 export function acceptTunnelRequest(plane: DataPlane, pod: CapturedPod, request: IncomingConnect): void {
   const { peer, options } = request.tunnel;
   const forwarded = parseForwarded(headerValue(request.headers, 'forwarded') ?? '');
-  const target = checkedTarget(request, options.local);
-  const info = inboundInfo(plane, {
-    pod,
-    remote: options.remote,
-    target: typeof target === 'string' ? options.local : target,
-    peer,
-  });
+  const asked = checkedTarget(plane, pod, request);
+  const target = 'status' in asked ? options.local : asked;
+  const info = inboundInfo(plane, { pod, remote: options.remote, target, peer });
   describe(info, request, forwarded);
-  if (typeof target === 'string') {
-    request.reject(400, target);
-    plane.report.failed(info, 'CONNECT', target);
+  if ('status' in asked) {
+    request.reject(asked.status, asked.reason);
+    plane.report.failed(info, 'CONNECT', asked.reason);
     return;
   }
   const connection = new InboundConnection(
@@ -65,16 +62,55 @@ export function inboundInfo(
   };
 }
 
-/** The target, or the reason to answer 400. The tunnel leads to this pod only: nobody may ask for another one's address. */
-function checkedTarget(request: IncomingConnect, local: SocketAddress): SocketAddress | string {
-  if (!request.isConnect) return `method ${headerValue(request.headers, ':method') ?? ''} is not CONNECT`;
+interface Refusal {
+  readonly status: 400 | 503;
+  readonly reason: string;
+}
+
+/** The tunnel leads to this pod only: nobody may ask for another one's address, or for a Service that it does not serve. */
+function checkedTarget(
+  plane: DataPlane,
+  pod: CapturedPod,
+  request: IncomingConnect,
+): SocketAddress | Refusal {
+  if (!request.isConnect)
+    return badRequest(`method ${headerValue(request.headers, ':method') ?? ''} is not CONNECT`);
+  const { local } = request.tunnel.options;
   const authority = parseAuthority(request.authority);
-  if (authority === undefined) return 'the authority is not ip:port';
-  if (authority.kind === 'hostname') return `hostname authority ${authority.hostname} is not served here`;
+  if (authority === undefined) return badRequest('the authority is not ip:port or hostname:port');
+  if (authority.kind === 'hostname') return servedTarget(plane.snapshot, { pod, local, ...authority });
   if (authority.address !== local.address) {
-    return `authority ${formatHostPort(authority.address, authority.port)} is not the pod this tunnel leads to`;
+    return badRequest(
+      `authority ${formatHostPort(authority.address, authority.port)} is not the pod this tunnel leads to`,
+    );
   }
   return { address: authority.address, port: authority.port };
+}
+
+/** A Service's port as this pod serves it (WIRE 6.2): how gateways of other networks ask, which know no pod's address. */
+function servedTarget(
+  snapshot: Snapshot,
+  asked: {
+    readonly pod: CapturedPod;
+    local: SocketAddress;
+    readonly hostname: string;
+    readonly port: number;
+  },
+): SocketAddress | Refusal {
+  const { pod, local, hostname, port: servicePort } = asked;
+  const service = snapshot.serviceForHostname(hostname, pod.pod.namespace);
+  const mappings = service && snapshot.workloadByUid(pod.pod.uid)?.services.get(service.key);
+  if (service === undefined || mappings === undefined)
+    return { status: 503, reason: `pod ${pod.pod.name} is no endpoint of a service ${hostname}` };
+  const ofPort = (each: { readonly servicePort: number }): boolean => each.servicePort === servicePort;
+  const port = mappings.find(ofPort)?.targetPort || service.ports.find(ofPort)?.targetPort || 0;
+  if (port === 0)
+    return { status: 503, reason: `service ${hostname} has no port ${servicePort} at this pod` };
+  return { address: local.address, port };
+}
+
+function badRequest(reason: string): Refusal {
+  return { status: 400, reason };
 }
 
 function describe(info: ConnectionInfo, request: IncomingConnect, forwarded: Forwarded): void {

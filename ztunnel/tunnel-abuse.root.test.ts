@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
 import { TestAuthority } from '../mesh/io/testing/authority.ts';
 import type { TlsCredentials } from '../mesh/io/tls-context.ts';
+import { makeService } from '../mesh/model/fixture.ts';
 import { DataPlaneRig, type RigPod } from './testing/data-plane-rig.ts';
 import {
   connectFrom,
@@ -24,6 +25,9 @@ import { ports } from './ports.ts';
 
 const port = 8080;
 const handshakeTimeoutMs = 400;
+const served = makeService('shop', 'server.shop.svc.cluster.local', {
+  ports: [{ name: 'http', servicePort: 80, targetPort: port, appProtocol: 'unknown' }],
+});
 const { NGHTTP2_ENHANCE_YOUR_CALM } = http2.constants;
 
 describe.skipIf(skipKernelTests)(`abuse of a captured pod's ports${skipReason}`, () => {
@@ -40,7 +44,11 @@ describe.skipIf(skipKernelTests)(`abuse of a captured pod's ports${skipReason}`,
   beforeAll(async () => {
     rig = await DataPlaneRig.open({ handshakeTimeoutMs });
     client = await rig.addPod('client');
-    server = await rig.addPod('server', { node: 'node-2' });
+    const services = new Map([[served.key, [{ servicePort: 82, targetPort: ports.outbound }]]]);
+    server = await rig.addPod('server', { node: 'node-2', workload: { services } });
+    await rig.apply({
+      services: [served, makeService('shop', 'other.shop.svc.cluster.local', { ports: served.ports })],
+    });
     stranger = await rig.addPod('stranger', { enrolled: false });
     good = await rig.authority.issue({ uris: ['spiffe://cluster.local/ns/shop/sa/stranger'] });
     app = serve(server, port, echo);
@@ -190,7 +198,11 @@ describe.skipIf(skipKernelTests)(`abuse of a captured pod's ports${skipReason}`,
       ['no port', () => connect(server.ipv4), 400],
       ['port 0', () => connect(`${server.ipv4}:0`), 400],
       ['a port beyond 65535', () => connect(`${server.ipv4}:65536`), 400],
-      ['a hostname', () => connect(`server.shop.svc.cluster.local:${port}`), 400],
+      ['a hostname that nobody has', () => connect('nobody.shop.svc.cluster.local:80'), 503],
+      ['a service that the pod does not serve', () => connect('other.shop.svc.cluster.local:80'), 503],
+      ['a port that the service does not have', () => connect(`${served.hostname}:81`), 503],
+      ['a mesh port of the service', () => connect(`${served.hostname}:82`), 503],
+      ['a service that the pod serves', () => connect(`${served.hostname.toUpperCase()}:80`), 200],
       ['a GET', () => ({ ':method': 'GET', ':path': '/', ':scheme': 'https', ':authority': 'server' }), 400],
       ['15001', () => connect(`${server.ipv4}:${ports.outbound}`), 503],
       ['15006', () => connect(`${server.ipv4}:${ports.plaintext}`), 503],
