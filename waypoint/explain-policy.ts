@@ -9,7 +9,7 @@ import type { Identity } from '../mesh/model/spiffe-id.ts';
 
 /** `x-weft-explain: policy` asks. */
 export const explainHeader = 'x-weft-explain';
-/** Never passed on from an application: it could only lie. */
+/** Where an explanation is given, what an application says under this name is left out: it could only lie. */
 export const explanationHeader = 'x-weft-policy';
 
 /** `allowed`: WaypointConfig.explainPolicyTo. Whether the request asks, and its client may. */
@@ -33,6 +33,11 @@ export function explain({ reason, policy, rule, audits }: Decision): Header {
   // A few tell enough; a header has to stay small.
   for (const audit of audits.slice(0, 8)) parts.push(`audit=${quoted(audit.policy)}`);
   return [explanationHeader, parts.join('; ')];
+}
+
+/** A response's headers with the explanation, and without what an application wrote in its place. */
+export function explained(headers: readonly Header[], explanation: Header): readonly Header[] {
+  return [...headers.filter(([name]) => name !== explanationHeader), explanation];
 }
 
 /** Rule names are free text; only printable ASCII goes into a field. */
