@@ -9,8 +9,10 @@ const ways = 8;
 /** Buckets that fill up in up to 10 s, 5 min, 2 h or longer never replace each other: the debt would be out of scale. */
 const classEndsMs = [10_000, 300_000, 7_200_000];
 const classes = classEndsMs.length + 1;
-/** Another worker holds a lock for well under a microsecond, unless it was interrupted. */
-const maxSpins = 10_000;
+/** A lock is held for well under a microsecond, unless its holder was interrupted: then it is waited for, up to 100 ms. */
+const maxSpins = 100;
+const maxWaits = 20;
+const waitMs = 5;
 const headerBytes = 16;
 
 /** Memory for about that many keys, for LimitTable; 16 bytes each. To be shared with workers if they shall share limits. */
@@ -112,15 +114,18 @@ export class LimitTable {
     return least;
   }
 
-  /** A lock that is not to be had in time is passed over: then a request too many may be let through. */
+  /** 0 free, 1 held, 2 held and waited for. One that is not to be had in time is passed over: a request more may pass. */
   #lock(set: number): void {
     for (let spin = 0; spin < maxSpins; spin++) {
       if (Atomics.compareExchange(this.#locks, set, 0, 1) === 0) return;
     }
+    for (let wait = 0; wait < maxWaits && Atomics.exchange(this.#locks, set, 2) !== 0; wait++) {
+      Atomics.wait(this.#locks, set, 2, waitMs);
+    }
   }
 
   #unlock(set: number): void {
-    Atomics.store(this.#locks, set, 0);
+    if (Atomics.exchange(this.#locks, set, 0) === 2) Atomics.notify(this.#locks, set, 1);
   }
 }
 
