@@ -36,10 +36,11 @@ export class TcpStream {
 
   /** Puts the connection on the loop; the first event tells what it is ready for. */
   watch(reactor: Reactor, handler: IoHandler): void {
-    const registered = this.#guard ?? this.#dialled;
+    const guard = this.#guard;
     this.#guard = undefined;
-    if (registered === undefined) reactor.register(this.fd, handler);
-    else reactor.adopt(this.fd, handler, { ready: registered.readable });
+    if (guard !== undefined) guard.handOver(handler);
+    else if (this.#dialled === undefined) reactor.register(this.fd, handler);
+    else reactor.adopt(this.fd, handler, { ready: this.#dialled.readable });
   }
 
   get open(): boolean {
@@ -95,11 +96,12 @@ export class TcpStream {
 }
 
 class ResetGuard implements IoHandler {
-  /** Bytes, or the end, came meanwhile; their edge will not come again. */
-  readable = false;
   readonly #reactor: Reactor;
   readonly #fd: number;
   readonly #onReset: () => void;
+  /** What came meanwhile; these edges will not come again. */
+  #events = 0;
+  #next: IoHandler | undefined;
 
   constructor(reactor: Reactor, fd: number, onReset: () => void) {
     this.#reactor = reactor;
@@ -109,8 +111,16 @@ class ResetGuard implements IoHandler {
   }
 
   onReady(events: number): void {
-    if ((events & READABLE) !== 0) this.readable = true;
+    // Deferred: tells exactly what was seen, as "everything" would have its owner look for an end in each read from here on.
+    if (this.#next !== undefined) return this.#next.onReady(this.#events);
+    this.#events |= events;
     if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#onReset();
+  }
+
+  handOver(next: IoHandler): void {
+    this.#next = next;
+    this.#reactor.adopt(this.#fd, next, { ready: false });
+    if ((this.#events & READABLE) !== 0) this.#reactor.defer(this);
   }
 
   end(): void {
