@@ -14,7 +14,7 @@ import { backoffMs } from '../resilience/backoff.ts';
 import { type Timeouts, tryTimeoutMs } from '../resilience/deadlines.ts';
 import { hedgeDelayMs } from '../resilience/hedging.ts';
 import type { ServiceRequests } from '../resilience/request-limits.ts';
-import { type RetrySettings, shouldRetry, type TryFailure } from '../resilience/retry-policy.ts';
+import { type RetrySettings, shouldRetry, statusOf, type TryFailure } from '../resilience/retry-policy.ts';
 import { Attempt, type AttemptFailure, type AttemptOwner, type AttemptRequest } from './attempt.ts';
 import type { BodyPipe } from './body-pipe.ts';
 import { grpcStatusIn } from './grpc.ts';
@@ -160,7 +160,7 @@ export class Forwarding implements AttemptOwner {
     const { handle } = attempt;
     if (handle !== undefined)
       this.#upstream.balancer.responded(handle, {
-        status,
+        status: statusOf(status, endStream ? grpcStatusIn(headers) : undefined),
         latencyMs: this.#upstream.reactor.now - attempt.startedMs,
       });
     if (this.#isRetried(status, headers, endStream)) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import { backoffMs } from './backoff.ts';
 import { hedgeDelayMs } from './hedging.ts';
-import { isIdempotent, retrySettings, shouldRetry, type TryFailure } from './retry-policy.ts';
+import { isIdempotent, retrySettings, shouldRetry, statusOf, type TryFailure } from './retry-policy.ts';
 
 const get = { method: 'GET', replayable: true, retries: 0 };
 const post = { ...get, method: 'POST' };
@@ -89,6 +89,13 @@ describe('shouldRetry()', () => {
   it('knows the idempotent methods of RFC 9110 and no others', () => {
     expect(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'].every(isIdempotent)).toBe(true);
     expect(['POST', 'PATCH', 'CONNECT', 'get', 'LOCK', ''].some(isIdempotent)).toBe(false);
+  });
+});
+
+describe('statusOf()', () => {
+  it('takes a gRPC status that is no success for what it means in HTTP', () => {
+    const statuses = [undefined, 0, 14, 13, 4, 5, 99].map((grpcStatus) => statusOf(200, grpcStatus));
+    expect(statuses).toEqual([200, 200, 503, 500, 504, 404, 200]);
   });
 });
 

@@ -108,12 +108,13 @@ export function isIdempotent(method: string): boolean {
   }
 }
 
-function isListed(settings: RetrySettings, failure: Extract<TryFailure, { kind: 'response' }>): boolean {
-  if (settings.codes.includes(failure.status)) return true;
-  const { grpcStatus } = failure;
-  if (grpcStatus === undefined || grpcStatus === 0) return false;
-  const code = httpStatusOfGrpc[grpcStatus];
-  return code !== undefined && settings.codes.includes(code);
+function isListed({ codes }: RetrySettings, failure: Extract<TryFailure, { kind: 'response' }>): boolean {
+  return codes.includes(failure.status) || codes.includes(statusOf(failure.status, failure.grpcStatus));
+}
+
+/** The status a response stands for: that which its gRPC status is mapped to, if it has one that is no success. */
+export function statusOf(status: number, grpcStatus: number | undefined): number {
+  return (grpcStatus === undefined ? undefined : httpStatusOfGrpc[grpcStatus]) ?? status;
 }
 
 /** A policy lists HTTP statuses; a gRPC status counts as the one it is mapped to (google.rpc.Code). */
