@@ -9,7 +9,7 @@ import {
   request,
   type Server,
 } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { makePolicy } from '../../mesh/model/fixture.ts';
@@ -77,7 +77,7 @@ describe('under traffic', () => {
 
   it('no request fails when an endpoint dies without a word', async () => {
     await using rig = new PlaneRig();
-    const sockets: import('node:net').Socket[] = [];
+    const sockets: Socket[] = [];
     const dying = createServer(ok).on('connection', (socket) => sockets.push(socket));
     const service = rig.service('api', [await rig.serve(dying), await rig.serve(createServer(ok))]);
     const clients = load(rig, rig.listen(service), 8);

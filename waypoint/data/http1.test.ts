@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Agent, createServer, type IncomingMessage, request, type RequestListener } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openDescriptors } from '../../mesh/io/testing/leaks.ts';
 import { ask } from '../testing/ask.ts';
@@ -127,7 +127,7 @@ describe('HTTP/1.1 to HTTP/1.1', () => {
     outgoing.end();
     const [message, socket] = (await rig.until('the upgrade', once(outgoing, 'upgrade'))) as [
       IncomingMessage,
-      import('node:net').Socket,
+      Socket,
     ];
     expect(message.statusCode).toBe(101);
     socket.write('ping');

@@ -139,6 +139,7 @@ export class WaypointPlane {
     this.budget = new BufferBudget(settings.bufferBudgetBytes);
     const now = (): number => reactor.now;
     const snapshot = (): Snapshot => this.snapshot;
+    const wallOffset = clock.now() - reactor.now;
     this.balancer = new Balancer({ random, now, shards: settings.workers });
     this.#limits = new RequestLimits({ shards: settings.workers });
     this.#hostnames = new HostnameRequests(options.lookUp ?? noLookUp);
@@ -180,7 +181,8 @@ export class WaypointPlane {
       budget: this.budget,
       upstream,
       rateLimiter: new RateLimiter({
-        now: options.limitMemory === undefined ? now : () => performance.timeOrigin + reactor.now,
+        // Workers that share the limits share the time: the wall's, from where this worker's own goes on.
+        now: () => wallOffset + reactor.now,
         ...(options.limitMemory === undefined
           ? { shards: settings.workers }
           : { memory: options.limitMemory }),

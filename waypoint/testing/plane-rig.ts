@@ -48,7 +48,7 @@ export class PlaneRig implements AsyncDisposable {
   readonly refusals: Refusal[] = [];
   readonly problems: unknown[] = [];
   traceHeaders: readonly Header[] | undefined;
-  #cleanUp: (() => Promise<unknown> | unknown)[] = [];
+  #cleanUp: (() => unknown)[] = [];
   #nextVip = 1;
 
   constructor(settings: Partial<WaypointSettings> = {}, options: Partial<WaypointPlaneOptions> = {}) {
@@ -173,7 +173,7 @@ export class PlaneRig implements AsyncDisposable {
     return (server.address() as AddressInfo).port;
   }
 
-  onClose(cleanUp: () => Promise<unknown> | unknown): void {
+  onClose(cleanUp: () => unknown): void {
     this.#cleanUp.push(cleanUp);
   }
 
