@@ -1,54 +1,101 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Reactor } from '../../mesh/io/reactor.ts';
-import { pump } from '../../mesh/io/testing/pump.ts';
+import { expect, test } from 'vitest';
+import type { Reactor } from '../../mesh/io/reactor.ts';
+import type { Timer } from '../../mesh/runtime/clock.ts';
 import { DeadlineQueues } from './deadline-queues.ts';
 
-describe('DeadlineQueues', () => {
-  let reactor: Reactor;
-  beforeEach(() => {
-    reactor = new Reactor({
-      onError: (error) => {
-        throw error;
+/** A reactor's time and timers, moved by hand. */
+class ManualReactor {
+  now = 0;
+  #timers: { at: number; run: () => void; live: boolean }[] = [];
+
+  after(delayMs: number, run: () => void): Timer {
+    const timer = { at: this.now + delayMs, run, live: true };
+    this.#timers.push(timer);
+    return {
+      cancel() {
+        timer.live = false;
       },
-    });
-  });
-  afterEach(() => reactor[Symbol.dispose]());
-
-  it('runs what is due in the order it fell due, and nothing that was cancelled', async () => {
-    const queues = new DeadlineQueues(reactor);
-    const ran: string[] = [];
-    const run = (name: string) => () => ran.push(name);
-    queues.after(60, run('late'));
-    queues.after(20, run('first'));
-    const middle = queues.after(20, run('cancelled'));
-    queues.after(20, run('second'));
-    middle.cancel();
-    middle.cancel();
-    await pump(reactor, 'the last one', () => ran.length === 3);
-    expect(ran).toEqual(['first', 'second', 'late']);
-  });
-
-  it('takes what is set while another one runs', async () => {
-    const queues = new DeadlineQueues(reactor);
-    let count = 0;
-    const again = (): void => {
-      if (++count < 3) queues.after(10, again);
     };
-    queues.after(10, again);
-    await pump(reactor, 'three runs', () => count === 3);
-  });
+  }
 
-  it('keeps none that was cancelled, however many there are', () => {
-    const queues = new DeadlineQueues(reactor);
-    for (let i = 0; i < 100_000; i++) queues.after(15_000, () => {}).cancel();
-    const last = queues.after(15_000, () => {});
-    expect([last.previous, last.next]).toEqual([undefined, undefined]);
-  });
+  advance(ms: number): void {
+    const until = this.now + ms;
+    for (;;) {
+      const due = this.#timers
+        .filter(({ at, live }) => live && at <= until)
+        .toSorted((a, b) => a.at - b.at)[0];
+      if (due === undefined) break;
+      this.now = Math.max(this.now, due.at);
+      due.live = false;
+      due.run();
+    }
+    this.now = until;
+  }
 
-  it('serves more durations than it has queues for', async () => {
-    const queues = new DeadlineQueues(reactor);
-    const ran = new Set<number>();
-    for (let ms = 1; ms <= 300; ms++) queues.after(ms / 10, () => ran.add(ms));
-    await pump(reactor, 'all of them', () => ran.size === 300);
-  });
+  get live(): number {
+    return this.#timers.filter(({ live }) => live).length;
+  }
+}
+
+function setUp() {
+  const reactor = new ManualReactor();
+  const fired: string[] = [];
+  const queues = new DeadlineQueues(reactor as unknown as Reactor);
+  const after = (ms: number, name: string) => queues.after(ms, () => fired.push(`${name} at ${reactor.now}`));
+  return { reactor, fired, after };
+}
+
+test('each deadline fires in its time, cancelled ones never', () => {
+  const { reactor, fired, after } = setUp();
+  after(500, 'a');
+  reactor.advance(100);
+  const b = after(500, 'b');
+  after(500, 'c');
+  b.cancel();
+  b.cancel();
+  reactor.advance(1_000);
+  expect(fired).toEqual(['a at 500', 'c at 600']);
+});
+
+test('a deadline is in time after a pause in which the queue was empty', () => {
+  const { reactor, fired, after } = setUp();
+  after(500, 'first').cancel();
+  reactor.advance(2_000);
+  after(500, 'second');
+  reactor.advance(10_000);
+  after(500, 'third');
+  reactor.advance(500);
+  expect(fired).toEqual(['second at 2500', 'third at 12500']);
+});
+
+test('one timer serves a queue, and none is left long after the last deadline', () => {
+  const { reactor, after } = setUp();
+  for (let i = 0; i < 1_000; i++) {
+    after(500, 'x').cancel();
+    reactor.advance(1);
+  }
+  expect(reactor.live).toBe(1);
+  reactor.advance(200_000);
+  expect(reactor.live).toBe(0);
+});
+
+test('what is set while a deadline fires is in time', () => {
+  const { reactor, fired, after } = setUp();
+  const queues = new DeadlineQueues(reactor as unknown as Reactor);
+  const again = (): void => {
+    if (fired.push(`at ${reactor.now}`) < 3) queues.after(10, again);
+  };
+  queues.after(10, again);
+  after(25, 'between');
+  reactor.advance(100);
+  expect(fired).toEqual(['at 10', 'at 20', 'between at 25']);
+});
+
+test('more durations than there are queues for are served all the same', () => {
+  const { reactor, fired, after } = setUp();
+  for (let ms = 1; ms <= 300; ms++) after(ms, 'x');
+  const last = after(400, 'cancelled');
+  last.cancel();
+  reactor.advance(1_000);
+  expect(fired.length).toBe(300);
 });
