@@ -502,6 +502,26 @@ describe('the connection', () => {
     expect([world.last.take(), world.transport.state]).toEqual([['reset CANCEL'], 'destroyed']);
   });
 
+  it('ends behind the last of several requests when the client ended after them', () => {
+    world.transport.roomLeft = 10;
+    world.answer = (stream) => {
+      ok(stream);
+      return stream;
+    };
+    // The answer to the first finds no room: the others wait, and the end comes while they do.
+    world.transport.send(get('/1') + get('/2') + get('/3'));
+    expect(world.lines).toEqual(['GET /1 end']);
+    world.transport.sendEnd();
+    world.transport.makeRoom(10_000);
+    expect([world.lines.length, world.transport.state, world.budget.used]).toEqual([3, 'ended', 0]);
+  });
+
+  it('refuses unfinished heads when those of others take all the memory there is for them', () => {
+    world.budget.used = world.budget.limit;
+    expect(world.exchange('GET / HT')).toContain('503 Service Unavailable');
+    expect([world.transport.state, world.budget.used]).toEqual(['ended', world.budget.limit]);
+  });
+
   it('serves a client that ended after its last request', () => {
     world.transport.send(get('/', 'Connection: close'));
     world.transport.sendEnd();

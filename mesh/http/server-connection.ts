@@ -180,7 +180,9 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     } finally {
       this.#processing = false;
     }
-    if (slab === this.#held) this.#release();
+    if (slab !== this.#held) return;
+    this.#release();
+    if (this.#peerEnded && this.#input === 'head') this.#finish();
   }
 
   #step(slab: Slab, at: number, end: number): number {
@@ -381,12 +383,17 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   willClose(exchange: ServerExchange): boolean {
     const { left } = this.#reader;
-    const tooMuchLeft =
-      this.#input === 'body' && left !== Number.POSITIVE_INFINITY && left > this.#settings.maxDiscardBytes;
+    const { maxDiscardBytes } = this.#settings;
+    const tooMuchLeft = this.#input === 'body' && left !== Number.POSITIVE_INFINITY && left > maxDiscardBytes;
     // A client that was never told to go on may or may not send the body: its next octets could be either.
-    if (this.#draining || this.#peerEnded || !exchange.keepAlive || exchange.awaitsContinue || tooMuchLeft)
-      this.#closeAfter = true;
+    const unsure = exchange.awaitsContinue || tooMuchLeft;
+    if (unsure || !exchange.keepAlive || this.#draining || this.#nothingFollows()) this.#closeAfter = true;
     return this.#closeAfter;
+  }
+
+  /** The client ended, and what it sent before is used. */
+  #nothingFollows(): boolean {
+    return this.#peerEnded && this.#held === undefined;
   }
 
   closeAfter(): void {
@@ -437,8 +444,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   #done(exchange: ServerExchange): void {
     exchange.gone = true;
     this.#exchange = undefined;
-    if (this.#closeAfter || this.#draining || (this.#peerEnded && this.#held === undefined))
-      return this.#finish();
+    if (this.#closeAfter || this.#draining || this.#nothingFollows()) return this.#finish();
     this.#input = 'head';
     this.#idleSince = this.#loop.now;
     this.#watchIdle();
