@@ -15,7 +15,7 @@ export type ProgramName = 'controller' | 'ztunnel' | 'waypoint';
 export const nodeFlags: Readonly<Record<ProgramName, readonly string[]>> = {
   controller: [],
   ztunnel: ['--max-semi-space-size=2'],
-  waypoint: [],
+  waypoint: ['--max-semi-space-size=2'],
 };
 
 /** Program and arguments for execve or spawn. */
