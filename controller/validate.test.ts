@@ -89,7 +89,7 @@ spec:
       expect.stringMatching(
         /^a\.yaml:11:7: warning: HTTPRoute shop\/a: spec\.parentRefs\[0\]: Nothing enforces the route/,
       ),
-      'a.yaml:12:7: error: HTTPRoute shop/a: spec.parentRefs[1]: Service shop/api has no port 81',
+      'a.yaml:12:7: warning: HTTPRoute shop/a: spec.parentRefs[1]: Service shop/api has no port 81',
       expect.stringMatching(
         /^a\.yaml:15:51: error: HTTPRoute shop\/a: .*\.value: The regular expression is no RE2 syntax: /,
       ),

@@ -49,6 +49,7 @@ function isWorthALine(condition: Condition): boolean {
 
 /** What is in force but not as the user may think is a warning; so is a reference to what is not there yet. */
 function severityOf(condition: Condition): Problem['severity'] {
-  const isMistake = condition.type !== 'ResolvedRefs' && condition.type !== 'Programmed';
+  const { type, reason } = condition;
+  const isMistake = type !== 'ResolvedRefs' && type !== 'Programmed' && reason !== 'NoMatchingParent';
   return isBadCondition(condition) && isMistake ? 'error' : 'warning';
 }

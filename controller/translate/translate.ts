@@ -84,6 +84,7 @@ export function* translateInSteps(
   const requestAuthentications = translateRequestAuthentications(policiesContext);
   yield;
   const trafficPolicies = applyTrafficPolicies(context, services);
+  yield;
   const routings = translateRoutes({ ...context, bindings, services, policies: trafficPolicies });
   const waypointConfigs = finishGateways(context, waypoints, { standIns, bindings });
 
