@@ -32,8 +32,10 @@ import type { Exchange } from './exchange.ts';
 import { ExternalAuth } from './external-auth/external-auth.ts';
 import type { ForwardRequest, ForwardTarget } from './forwarding.ts';
 import { forwardHeaders } from './forward-headers.ts';
+import type { LocalReply } from './local-reply.ts';
 import { denialText } from './request-world.ts';
 import { SideRequest } from './side-request.ts';
+import type { UpstreamEndpoint } from './upstream/upstream.ts';
 import type { UpstreamProtocol } from './upstream/endpoint-address.ts';
 
 /** A request on its way, with what its steps found. */
@@ -140,7 +142,7 @@ function authorized(travel: Travel, token: VerifiedToken | undefined): void {
   const decision = world.authorize(view, facts);
   if (decision.audits.length > 0) record.audits = decision.audits;
   explainTo(exchange, decision);
-  if (!decision.allowed) return exchange.reply({ status: 403, flag: 'UAEX', details: denialText(decision) });
+  if (!decision.allowed) return exchange.reply(denial(decision));
   if (decision.reason === 'endpoint-decides') askEndpoints(exchange);
   routed(travel);
 }
@@ -155,14 +157,22 @@ function explainTo(exchange: Exchange, decision: Decision): void {
 
 /** Each endpoint that is tried decides by its own policies. */
 function askEndpoints(exchange: Exchange): void {
-  const { world, view, facts, record } = exchange;
+  const { record } = exchange;
   exchange.admits = (endpoint) => {
-    if (facts === undefined) return undefined;
-    const decision = world.authorizeAt(view, facts, endpoint);
+    const decision = decideAt(exchange, endpoint);
+    if (decision === undefined) return undefined;
     if (decision.audits.length > 0) record.audits = decision.audits;
     explainTo(exchange, decision);
-    return decision.allowed ? undefined : { status: 403, flag: 'UAEX', details: denialText(decision) };
+    return decision.allowed ? undefined : denial(decision);
   };
+}
+
+function decideAt({ world, view, facts }: Exchange, endpoint: UpstreamEndpoint): Decision | undefined {
+  return facts === undefined ? undefined : world.authorizeAt(view, facts, endpoint);
+}
+
+function denial(decision: Decision): LocalReply {
+  return { status: 403, flag: 'UAEX', details: denialText(decision) };
 }
 
 function routed(travel: Travel): void {
@@ -526,6 +536,10 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
   const { exchange } = travel;
   const { world } = exchange;
   const started: SideRequest[] = [];
+  const admits = (endpoint: UpstreamEndpoint): LocalReply | undefined => {
+    const decision = decideAt(exchange, endpoint);
+    return decision?.allowed === false ? denial(decision) : undefined;
+  };
   for (const { target } of mirrors) {
     if (target.kind === 'invalid') continue;
     const service = world.snapshot.serviceByKey(target.service);
@@ -533,19 +547,23 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
     const appProtocol =
       service.ports.find(({ servicePort }) => servicePort === target.port)?.appProtocol ?? 'unknown';
     started.push(
-      new SideRequest(world, {
-        ...original,
-        protocol: protocolFor(exchange, exchange.head, appProtocol),
-        settings: backendSettings(travel, service),
-        target: {
-          kind: 'service',
-          service,
-          port: target.port,
-          family: 4,
-          hash: undefined,
-          preferred: undefined,
+      new SideRequest(
+        world,
+        {
+          ...original,
+          protocol: protocolFor(exchange, exchange.head, appProtocol),
+          settings: backendSettings(travel, service),
+          target: {
+            kind: 'service',
+            service,
+            port: target.port,
+            family: 4,
+            hash: undefined,
+            preferred: undefined,
+          },
         },
-      }),
+        { admits },
+      ),
     );
   }
   if (started.length > 0 && !exchange.bodiless) exchange.mirrors = started;

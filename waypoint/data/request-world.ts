@@ -110,7 +110,10 @@ export class RequestWorld {
     endpoint: UpstreamEndpoint | undefined,
   ): string | undefined {
     let decision = this.authorize(view, facts);
-    if (decision.reason === 'endpoint-decides' && endpoint !== undefined)
+    // Where the routes led to another service, its endpoint has policies of its own.
+    const elsewhere =
+      view.service !== undefined && endpoint?.workload.services.has(view.service.key) === false;
+    if (endpoint !== undefined && decision.allowed && (decision.reason === 'endpoint-decides' || elsewhere))
       decision = this.authorizeAt(view, facts, endpoint);
     return decision.allowed ? undefined : denialText(decision);
   }

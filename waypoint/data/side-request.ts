@@ -6,7 +6,9 @@ import type { HttpStream } from '../../mesh/http/stream.ts';
 import type { Slab } from '../../mesh/io/slab.ts';
 import { BodyPipe } from './body-pipe.ts';
 import { type ForwardOwner, Forwarding, type ForwardRequest } from './forwarding.ts';
+import type { LocalReply } from './local-reply.ts';
 import type { RequestWorld } from './request-world.ts';
+import type { UpstreamEndpoint } from './upstream/upstream.ts';
 
 /** What may wait for a mirror that is slower than the request, bytes. */
 const maxWaitingBytes = 64 * 1024;
@@ -16,10 +18,17 @@ export class SideRequest implements ForwardOwner {
   #forwarding: Forwarding;
   #stream: HttpStream | undefined;
   #world: RequestWorld;
+  readonly #admits: (endpoint: UpstreamEndpoint) => LocalReply | undefined;
   #over = false;
 
-  constructor(world: RequestWorld, request: ForwardRequest) {
+  /** `admits`: policies of the endpoint that gets the copy; a reply says they do not. */
+  constructor(
+    world: RequestWorld,
+    request: ForwardRequest,
+    { admits }: { readonly admits: (endpoint: UpstreamEndpoint) => LocalReply | undefined },
+  ) {
     this.#world = world;
+    this.#admits = admits;
     world.sideRequests.add(this);
     this.#body = request.endStream ? undefined : new BodyPipe(world.budget, undefined);
     this.#forwarding = new Forwarding(world.upstream, request, this, this.#body);
@@ -42,8 +51,8 @@ export class SideRequest implements ForwardOwner {
     if (this.#body !== undefined && !this.#body.ended) this.giveUp();
   }
 
-  onTry(): undefined {
-    return undefined;
+  onTry(endpoint: UpstreamEndpoint): LocalReply | undefined {
+    return this.#admits(endpoint);
   }
 
   onInformational(): void {}
