@@ -168,6 +168,28 @@ describe('a waypoint', () => {
     expect(metrics.endsWith('# EOF\n')).toBe(true);
   });
 
+  it('holds clients to one rate limit over all workers, and follows the TrafficPolicy when it changes', async () => {
+    const policy = (fields: string) => `apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: limits, namespace: shop }
+spec: { targetRefs: [{ group: weft.dev, kind: ServiceEntry, name: api }], ${fields} }
+`;
+    await manifest('gateway.yaml', gateway);
+    await manifest('policy.yaml', policy('rateLimits: [{ per: SourceIP, requests: 5, interval: 1h }]'));
+    const port = await freePort();
+    await startWaypoint([`--plain-listener=127.0.0.1:${port}=shop/api.example:80`, '--workers=2']);
+    await untilReadiness(/^ready$/);
+    const ask = () => fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } });
+    const statuses: number[] = [];
+    for (let i = 0; i < 12; i++) statuses.push((await ask()).status);
+    expect(statuses).toEqual([...Array(5).fill(200), ...Array(7).fill(429)]);
+    const refused = await ask();
+    expect(refused.headers.get('ratelimit')).toMatch(/^"source-ip";r=0;t=7[12][0-9]$/);
+    expect(refused.headers.get('retry-after')).toMatch(/^7[12][0-9]$/);
+    await manifest('policy.yaml', policy('faults: [{ abort: { status: 418 } }]'));
+    while ((await ask()).status !== 418) await delay(20);
+  });
+
   it('continues traces and exports the spans to the collector that MeshConfig names', async () => {
     const exported = Promise.withResolvers<{ url: string; body: string }>();
     const collector = createServer((request, response) => {
