@@ -16,6 +16,7 @@ import { NodeMetrics } from '../ztunnel/node-metrics.ts';
 import { waypointSettings } from '../waypoint/config.ts';
 import { ProcessMetrics } from '../waypoint/telemetry/process-metrics.ts';
 import { renderMetrics as renderRequests } from '../waypoint/telemetry/render-metrics.ts';
+import { noLoad } from '../waypoint/worker-load.ts';
 import { WaypointMetrics } from '../waypoint/telemetry/waypoint-metrics.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -141,7 +142,6 @@ describe('metrics', () => {
   test('every metric of ztunnel, waypoint and controller is in OPERATIONS.md', async () => {
     const connections = renderMetrics(new ConnectionMetrics().snapshot());
     const node = await new NodeMetrics({ version: 'test' }).render();
-    const noLoad = { connections: 0, requests: 0, upstreamConnections: 0, upstreamTunnels: 0 };
     const requests = renderRequests(new WaypointMetrics().snapshot(), noLoad);
     const waypoint = await new ProcessMetrics({ version: 'test' }).render();
     const controller = new ControllerMetrics({

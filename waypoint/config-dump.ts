@@ -5,7 +5,7 @@ import { certificateDump } from '../mesh/proxy/certificate-dump.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateState } from '../mesh/tls/certificate-manager.ts';
 import type { WaypointProgramConfig } from './config.ts';
-import type { WorkerLoad } from './worker-messages.ts';
+import type { WorkerLoad } from './worker-load.ts';
 
 export interface DumpParts {
   readonly version: string;

@@ -5,7 +5,8 @@ import { WorkerThread } from '../mesh/proxy/worker-thread.ts';
 import type { TokenJob } from './jwt/token-job.ts';
 import type { Span } from './telemetry/span.ts';
 import type { WaypointMetricsSnapshot } from './telemetry/waypoint-metrics.ts';
-import type { FromWorker, ToWorker, WorkerListeners, WorkerLoad, WorkerStart } from './worker-messages.ts';
+import type { FromWorker, ToWorker, WorkerListeners, WorkerStart } from './worker-messages.ts';
+import type { WorkerLoad } from './worker-load.ts';
 
 export interface DataWorkerHandler {
   onAccessLog(text: string, dropped: number): void;

@@ -11,7 +11,7 @@ import type { DataWorker } from './data-worker.ts';
 import type { ProcessMetrics } from './telemetry/process-metrics.ts';
 import { renderMetrics } from './telemetry/render-metrics.ts';
 import { WaypointMetrics } from './telemetry/waypoint-metrics.ts';
-import type { WorkerLoad } from './worker-messages.ts';
+import { addLoads, type WorkerLoad } from './worker-load.ts';
 
 export interface WaypointPagesOptions {
   readonly config: WaypointProgramConfig;
@@ -67,7 +67,7 @@ export class WaypointPages {
 
   async #requestMetrics(): Promise<string> {
     const snapshots = await Promise.all(this.#options.workers().map((worker) => worker.metrics()));
-    return renderMetrics(WaypointMetrics.merge(snapshots), sumOf(await this.#loads()));
+    return renderMetrics(WaypointMetrics.merge(snapshots), addLoads(await this.#loads()));
   }
 
   #loads(): Promise<readonly WorkerLoad[]> {
@@ -82,15 +82,7 @@ export class WaypointPages {
       snapshot: snapshot(),
       certificates: certificates.state(),
       pending: readiness.pending,
-      load: sumOf(await this.#loads()),
+      load: addLoads(await this.#loads()),
     });
   }
-}
-
-function sumOf(loads: readonly WorkerLoad[]): WorkerLoad {
-  const sum = { connections: 0, requests: 0, upstreamConnections: 0, upstreamTunnels: 0 };
-  for (const load of loads) {
-    for (const name of Object.keys(sum) as (keyof WorkerLoad)[]) sum[name] += load[name];
-  }
-  return sum;
 }

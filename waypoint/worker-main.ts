@@ -5,8 +5,9 @@ import { withNetns } from '../mesh/io/netns.ts';
 import { WorkerLoop } from '../mesh/proxy/worker-loop.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { WaypointPlane } from './data/waypoint-plane.ts';
-import type { FromWorker, ToWorker, WorkerListeners, WorkerLoad, WorkerStart } from './worker-messages.ts';
+import type { FromWorker, ToWorker, WorkerListeners, WorkerStart } from './worker-messages.ts';
 import { WorkerReport } from './telemetry/worker-report.ts';
+import type { WorkerLoad } from './worker-load.ts';
 
 const loop = new WorkerLoop<ToWorker, FromWorker>();
 const { reactor } = loop;
@@ -60,7 +61,7 @@ function answer(id: number, what: 'metrics' | 'load'): void {
 
 function load(): WorkerLoad {
   const { connections: upstreamConnections, tunnels: upstreamTunnels } = plane.upstreamConnections;
-  return { ...plane.active, upstreamConnections, upstreamTunnels };
+  return { ...plane.active, upstreamConnections, upstreamTunnels, ejections: plane.balancer.ejections() };
 }
 
 if (netns === undefined) loop.run(handle);

@@ -16,6 +16,7 @@ import type { WaypointSettings } from './data/waypoint-plane.ts';
 import type { TokenAnswer, TokenJob } from './jwt/token-job.ts';
 import type { SpanMessage } from './telemetry/span-batch.ts';
 import type { WaypointMetricsSnapshot } from './telemetry/waypoint-metrics.ts';
+import type { WorkerLoad } from './worker-load.ts';
 
 /** `workerData` of a data worker. */
 export interface WorkerStart {
@@ -34,16 +35,6 @@ export interface WorkerStart {
 export interface WorkerListeners {
   readonly hbone: readonly number[];
   readonly plain: readonly { readonly fd: number; readonly service: ServiceKey; readonly port: number }[];
-}
-
-/** What a worker carries now. */
-export interface WorkerLoad {
-  /** Of clients: tunnels, connections in them, plain ones. */
-  readonly connections: number;
-  readonly requests: number;
-  /** To endpoints, used or not. */
-  readonly upstreamConnections: number;
-  readonly upstreamTunnels: number;
 }
 
 export type ToWorker =

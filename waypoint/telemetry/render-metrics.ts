@@ -1,9 +1,9 @@
 // A waypoint's series as OpenMetrics text, on the main thread, from the merged snapshots of its workers.
 
 import { OpenMetricsText } from '../../mesh/telemetry/open-metrics.ts';
-import type { WorkerLoad } from '../worker-messages.ts';
 import { formatHistogram, type Histogram } from './histogram.ts';
 import type { ConnectionSeries, WaypointMetricsSnapshot } from './waypoint-metrics.ts';
+import type { WorkerLoad } from '../worker-load.ts';
 
 /** The families of a snapshot, without the end line. */
 export function renderMetrics(metrics: WaypointMetricsSnapshot, load: WorkerLoad): string {
@@ -79,6 +79,8 @@ function renderOwn(metrics: WaypointMetricsSnapshot, load: WorkerLoad): string {
   text.sample('', load.upstreamConnections);
   text.family('weft_waypoint_upstream_tunnels', 'gauge', 'Tunnels to endpoints open now');
   text.sample('', load.upstreamTunnels);
+  text.family('weft_waypoint_ejected_endpoints', 'gauge', 'Endpoints ejected for their failures now');
+  text.sample('', load.ejections.filter(({ state }) => state === 'ejected').length);
   text.family('weft_metric_series_overflow', 'counter', 'Label sets counted without labels: too many series');
   text.sample('', overflowed);
   const durations = histograms(

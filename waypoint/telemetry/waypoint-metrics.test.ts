@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { makeConnectionRecord, makeRequestRecord } from './record.fixture.ts';
 import { renderMetrics } from './render-metrics.ts';
 import { WaypointMetrics } from './waypoint-metrics.ts';
+import { noLoad } from '../worker-load.ts';
 
-const load = { connections: 3, requests: 1, upstreamConnections: 4, upstreamTunnels: 2 };
+const load = { ...noLoad, connections: 3, requests: 1 };
 
 function lines(metrics: WaypointMetrics, name: string): string[] {
   return renderMetrics(metrics.snapshot(), load)
