@@ -151,12 +151,7 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
 
   onReset(code: number): void {
     if (this.#done) return;
-    const flag =
-      code === ErrorCode.PROTOCOL_ERROR || code === ErrorCode.ENHANCE_YOUR_CALM
-        ? 'UPE'
-        : code === ErrorCode.CONNECT_ERROR || code === ErrorCode.STREAM_CLOSED
-          ? 'UC'
-          : 'UR';
+    const flag = flagOf(code);
     const what =
       flag === 'UC'
         ? 'the endpoint closed its connection'
@@ -223,4 +218,21 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
 function messageOf(error: unknown): string {
   if (error instanceof H2Error) return `the request can not be sent: ${error.message}`;
   throw error;
+}
+
+/** What the peer broke on its connection ends its streams with the connection's error. */
+function flagOf(code: number): ResponseFlag {
+  switch (code) {
+    case ErrorCode.CONNECT_ERROR:
+    case ErrorCode.STREAM_CLOSED:
+      return 'UC';
+    case ErrorCode.PROTOCOL_ERROR:
+    case ErrorCode.FLOW_CONTROL_ERROR:
+    case ErrorCode.FRAME_SIZE_ERROR:
+    case ErrorCode.COMPRESSION_ERROR:
+    case ErrorCode.ENHANCE_YOUR_CALM:
+      return 'UPE';
+    default:
+      return 'UR';
+  }
 }
