@@ -218,8 +218,8 @@ export function conditionMatch(condition: AuthorizationCondition, context: Match
   }
 }
 
-const headerKey = /^request\.headers\[([^\[\]]+)\]$/;
-const claimKey = /^request\.auth\.claims((?:\[[^\[\]]+\])+)$/;
+const headerKey = /^request\.headers\[([^[\]]+)\]$/;
+const claimKey = /^request\.auth\.claims((?:\[[^[\]]+\])+)$/;
 
 function namedCondition(builder: MatchBuilder, condition: AuthorizationCondition): MatchBuilder {
   const { key } = condition;

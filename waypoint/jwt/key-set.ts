@@ -1,7 +1,7 @@
 // A JWK set (RFC 7517) as text to keys that tokens are verified with. Only public keys of asymmetric algorithms count;
 // a set may hold others, which are passed over.
 
-import { createLocalJWKSet, type JSONWebKeySet, type LocalJWKSet } from 'jose';
+import { createLocalJWKSet, type LocalJWKSet } from 'jose';
 import { JwksError } from './jwks-error.ts';
 
 /** A set with more is somebody's mistake. */
@@ -19,7 +19,7 @@ export function parseKeySet(text: string): KeySet {
     throw new JwksError('too-large', `The key set has ${keys.length} keys; at most ${maxKeys} are read`);
   const usable = keys.filter(isPublicKey);
   try {
-    return createLocalJWKSet({ keys: usable } as JSONWebKeySet);
+    return createLocalJWKSet({ keys: usable });
   } catch (error) {
     throw new JwksError('malformed', 'The key set can not be read', { cause: error });
   }
