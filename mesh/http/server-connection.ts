@@ -4,7 +4,7 @@
 
 import { ErrorCode } from '../h2/error.ts';
 import type { TurnTask } from '../io/reactor.ts';
-import { HEAD_ROOM, Slab } from '../io/slab.ts';
+import type { Slab } from '../io/slab.ts';
 import type { Timer } from '../runtime/clock.ts';
 import { BodyReader } from './body-reader.ts';
 import { BodyWriter } from './body-writer.ts';
@@ -12,8 +12,10 @@ import type { ByteSink, ByteTransport } from './byte-transport.ts';
 import type { HttpServerConnection, HttpServerHandler } from './connection.ts';
 import { completeHead, HeadGatherer, type InputBudget } from './head-gatherer.ts';
 import { HeadWriter } from './head-writer.ts';
+import { HeldOctets } from './held-octets.ts';
 import { defaultHttp1Settings, type Http1Loop, type Http1Settings } from './http1-settings.ts';
 import type { HttpFault } from './http-error.ts';
+import { IdleWatch } from './idle-watch.ts';
 import { Outbox } from './outbox.ts';
 import { RequestHeadReader } from './request-head.ts';
 import { ServerExchange, type ServerPort } from './server-exchange.ts';
@@ -54,13 +56,12 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   readonly #options: Http1ServerOptions;
   readonly #gatherer: HeadGatherer;
   readonly #reader: BodyReader;
+  readonly #held: HeldOctets;
+  readonly #idle: IdleWatch;
   #input: Input = 'head';
   #exchange: ServerExchange | undefined;
   #nextId = 1;
   #minorVersion: 0 | 1 = 1;
-  #held: Slab | undefined;
-  #heldAt = 0;
-  #heldEnd = 0;
   #paused = 0;
   #discarded = 0;
   #closeAfter = false;
@@ -73,8 +74,6 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   /** The end of a declined upgrade's request is to be told. */
   #tellEnd: ServerExchange | undefined;
   #state: 'open' | 'cut' | 'closed' = 'open';
-  #idleSince: number;
-  #idleTimer: Timer | undefined;
   #headTimer: Timer | undefined;
 
   /** Attaches itself to `transport`. Octets that were read before may be given to `receive` right after. */
@@ -88,8 +87,12 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.body = new BodyWriter(this.#outbox);
     this.#gatherer = new HeadGatherer('request', this.#settings, options.budget);
     this.#reader = new BodyReader(this.#settings, options.budget);
-    this.#idleSince = loop.now;
-    this.#watchIdle();
+    this.#held = new HeldOctets(options.budget, this.#settings.maxHeldBytes);
+    this.#idle = new IdleWatch(loop, {
+      timeoutMs: this.#settings.idleTimeoutMs,
+      idle: () => this.#input === 'none' || (this.#input === 'head' && this.#gatherer.length === 0),
+      expired: () => this.#idleTooLong(),
+    });
     transport.attach(this);
   }
 
@@ -103,7 +106,8 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   drain(): void {
     this.#draining = true;
-    if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held === undefined) this.#finish();
+    if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held.slab === undefined)
+      this.#finish();
   }
 
   destroy(): void {
@@ -116,7 +120,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   receive(slab: Slab, offset: number, length: number): void {
     if (this.#dropping) return;
-    if (this.#held !== undefined) this.#hold(slab, offset, offset + length);
+    if (this.#held.slab !== undefined) this.#hold(slab, offset, offset + length);
     else this.#process(slab, offset, offset + length);
   }
 
@@ -125,7 +129,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     const exchange = this.#exchange;
     if (this.#input === 'raw' && exchange !== undefined) return this.#rawEnded(exchange);
     if (exchange === undefined || exchange.gone) {
-      if (this.#held === undefined) this.#finish();
+      if (this.#held.slab === undefined) this.#finish();
       return;
     }
     // An end in the middle of a request, or of a client that had not announced it, is how HTTP/1.1 cancels.
@@ -180,7 +184,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     } finally {
       this.#processing = false;
     }
-    if (slab !== this.#held) return;
+    if (slab !== this.#held.slab) return;
     this.#release();
     if (this.#peerEnded && this.#input === 'head') this.#finish();
   }
@@ -317,24 +321,8 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   // Octets behind a request that is under way
 
   #hold(slab: Slab, at: number, end: number): void {
-    if (slab === this.#held) {
-      this.#heldAt = at;
-      return;
-    }
-    const had = this.#heldEnd - this.#heldAt;
-    const length = had + end - at;
-    const { budget } = this.#options;
-    if (length > this.#settings.maxHeldBytes || budget.used + length > budget.limit) {
-      return this.#dropHeld();
-    }
-    const own = new Slab(HEAD_ROOM + length);
-    this.#held?.bytes.copy(own.bytes, HEAD_ROOM, this.#heldAt, this.#heldEnd);
-    slab.bytes.copy(own.bytes, HEAD_ROOM + had, at, end);
-    budget.used += own.bytes.length - (this.#held?.bytes.length ?? 0);
-    this.#held = own;
-    this.#heldAt = HEAD_ROOM;
-    this.#heldEnd = HEAD_ROOM + length;
-    this.#pause(PAUSED_BY_HELD);
+    if (this.#held.add(slab, at, end)) this.#pause(PAUSED_BY_HELD);
+    else this.#dropHeld();
   }
 
   /** RFC 9112 section 9.3.2: who pipelines must be ready to repeat what was not answered. */
@@ -349,18 +337,14 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   }
 
   #processHeld(): void {
-    const held = this.#held;
-    if (held === undefined || this.#processing || this.#state !== 'open') return;
-    if (this.#input === 'wait' || this.#input === 'none') return;
-    this.#process(held, this.#heldAt, this.#heldEnd);
+    const { slab, start, end } = this.#held;
+    if (slab === undefined || this.#processing || this.#state !== 'open') return;
+    if (this.#input !== 'wait' && this.#input !== 'none') this.#process(slab, start, end);
   }
 
-  /** All that was held is used. */
+  /** All that was held is used, or never will be. */
   #release(): void {
-    if (this.#held !== undefined) this.#options.budget.used -= this.#held.bytes.length;
-    this.#held = undefined;
-    this.#heldAt = 0;
-    this.#heldEnd = 0;
+    this.#held.clear();
     this.#unpause(PAUSED_BY_HELD);
   }
 
@@ -393,7 +377,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   /** The client ended, and what it sent before is used. */
   #nothingFollows(): boolean {
-    return this.#peerEnded && this.#held === undefined;
+    return this.#peerEnded && this.#held.slab === undefined;
   }
 
   closeAfter(): void {
@@ -403,7 +387,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   upgraded(): void {
     this.#input = 'raw';
     this.#closeAfter = true;
-    if (this.#held !== undefined) this.#arm();
+    if (this.#held.slab !== undefined) this.#arm();
   }
 
   upgradeDeclined(exchange: ServerExchange): void {
@@ -446,9 +430,8 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#exchange = undefined;
     if (this.#closeAfter || this.#draining || this.#nothingFollows()) return this.#finish();
     this.#input = 'head';
-    this.#idleSince = this.#loop.now;
-    this.#watchIdle();
-    if (this.#held !== undefined && !this.#processing) this.#arm();
+    this.#idle.touch();
+    if (this.#held.slab !== undefined && !this.#processing) this.#arm();
   }
 
   #refuse({ status, reason }: HttpFault): void {
@@ -466,8 +449,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#headTimer?.cancel();
     this.#gatherer.clear();
     this.#release();
-    this.#idleSince = this.#loop.now;
-    this.#watchIdle();
+    this.#idle.touch();
     this.#outbox.finish('end');
   }
 
@@ -476,7 +458,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#state = 'closed';
     this.#input = 'none';
     this.#paused = 0;
-    this.#idleTimer?.cancel();
+    this.#idle.cancel();
     this.#headTimer?.cancel();
     this.#gatherer.clear();
     this.#reader.close();
@@ -490,23 +472,10 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#handler.onClosed(reason);
   }
 
-  // Timers are not moved for every request: when one fires it looks since when the connection is idle.
-  #watchIdle(): void {
-    if (this.#idleTimer !== undefined) return;
-    const idleMs = this.#loop.now - this.#idleSince;
-    this.#idleTimer = this.#loop.after(this.#settings.idleTimeoutMs - idleMs, () => {
-      this.#idleTimer = undefined;
-      const since = this.#loop.now - this.#idleSince;
-      const over = since >= this.#settings.idleTimeoutMs;
-      if (this.#input === 'none') {
-        // The peer does not take the last answer.
-        if (over) this.destroy();
-        else this.#watchIdle();
-      } else if (this.#input === 'head') {
-        if (over && this.#gatherer.length === 0) this.#finish();
-        else if (!over) this.#watchIdle();
-      }
-    });
+  #idleTooLong(): void {
+    if (this.#input === 'head') this.#finish();
+    // The peer does not take the last answer.
+    else this.destroy();
   }
 
   #headTimedOut(): void {
