@@ -2,6 +2,7 @@
 // with the generation they were computed from; for routes and policies one entry for each parent or target, beside which
 // other controllers' entries stay as they are. Pure. Times of transition are kept as long as a condition's value is.
 
+import { modelEqual } from '../mesh/model/diff.ts';
 import type { ParentReference } from './resources/gateway-fields.ts';
 import { gatewayGroup, gatewayKindNames, routeKindNames } from './resources/gateway-kinds.ts';
 import { controllerName } from './translate/gateways.ts';
@@ -270,12 +271,11 @@ function sameListeners(wanted: readonly WrittenListener[] | undefined, current: 
 /** Of plain values, in any order. */
 function sameList(wanted: readonly object[] | undefined, current: unknown): boolean {
   if (wanted === undefined) return true;
-  const texts = (items: readonly object[]) =>
-    items
-      .map((item) => JSON.stringify(Object.entries(item).sort()))
-      .sort()
-      .join();
-  return texts(wanted) === texts(listOf(current));
+  const present = listOf(current);
+  return (
+    wanted.length === present.length &&
+    wanted.every((item) => present.some((other) => modelEqual(item, other)))
+  );
 }
 
 function partsOf(status: unknown, field: 'parents' | 'ancestors'): readonly Partial<WrittenPart>[] {

@@ -26,7 +26,7 @@ function gateway({
     deleting: false,
     ownerReferences: [],
   };
-  return { metadata, spec } as GatewayObject;
+  return { metadata, spec };
 }
 
 const facts = (object: GatewayObject, overlay: Record<string, string> = {}): WaypointFacts => ({
@@ -37,11 +37,22 @@ const facts = (object: GatewayObject, overlay: Record<string, string> = {}): Way
   overlay: readOverlay(overlay, 'x').overlay,
 });
 
-/** Loosely typed: the shape is Kubernetes'. */
-// biome-ignore lint/suspicious/noExplicitAny: read as a user reads YAML.
-type Loose = any;
-const ofKind = (manifests: readonly Manifest[], kind: string): Loose =>
-  manifests.find((m) => m.kind === kind);
+interface PodTemplate {
+  readonly metadata: { readonly labels: Record<string, string>; readonly annotations?: object };
+  readonly spec: Record<string, unknown> & { readonly containers: Record<string, unknown>[] };
+}
+
+/** As far as the tests look. */
+interface Made {
+  readonly metadata: Record<string, unknown> & { readonly labels: Record<string, string> };
+  readonly spec: Record<string, unknown> & { readonly template: PodTemplate };
+}
+
+function ofKind(manifests: readonly Manifest[], kind: string): Made {
+  const found = manifests.find((manifest) => manifest.kind === kind);
+  if (found === undefined) throw new Error(`No ${kind}`);
+  return found as unknown as Made;
+}
 
 describe('waypointObjects()', () => {
   it('makes each object once, owned by the Gateway and with its name', () => {
@@ -107,14 +118,14 @@ describe('waypointObjects()', () => {
     [{ 'weft.dev/min-replicas': '1', 'weft.dev/max-replicas': '1' }, { fixed: 1 }],
   ])('scales by annotations %j', (annotations, expected) => {
     const { wanted, unwanted } = waypointObjects(facts(gateway({ annotations })), settings);
-    const scaler = ofKind(wanted, 'HorizontalPodAutoscaler');
-    const replicas = ofKind(wanted, 'Deployment').spec.replicas;
+    const scaler = wanted.find(({ kind }) => kind === 'HorizontalPodAutoscaler');
+    const replicas = ofKind(wanted, 'Deployment').spec['replicas'];
     if ('fixed' in expected) {
       expect([scaler, replicas]).toEqual([undefined, expected.fixed]);
       expect(unwanted.map(({ kind }) => kind)).toEqual(['HorizontalPodAutoscaler']);
     } else {
       expect(replicas).toBeUndefined();
-      expect(scaler.spec).toMatchObject({ minReplicas: expected.min, maxReplicas: expected.max });
+      expect(scaler?.['spec']).toMatchObject({ minReplicas: expected.min, maxReplicas: expected.max });
     }
   });
 
@@ -142,16 +153,16 @@ spec:
     };
     const { wanted } = waypointObjects(facts(gateway(), overlay), settings);
     const { spec } = ofKind(wanted, 'Deployment').spec.template;
-    expect(spec.priorityClassName).toBe('high');
+    expect(spec['priorityClassName']).toBe('high');
     expect(spec).not.toHaveProperty('securityContext');
-    expect(spec.containers.map(({ name }: { name: string }) => name)).toEqual(['waypoint', 'extra']);
+    expect(spec.containers.map(({ name }) => name)).toEqual(['waypoint', 'extra']);
     expect(spec.containers[0]).toMatchObject({
       image: 'registry.example/weft:1',
       resources: { limits: { memory: '2Gi' }, requests: { cpu: '100m' } },
     });
     const service = ofKind(wanted, 'Service');
     expect(service.spec).toMatchObject({ type: 'LoadBalancer' });
-    expect(service.metadata.annotations).toEqual({ a: 'b' });
+    expect(service.metadata['annotations']).toEqual({ a: 'b' });
   });
 
   it('stays the waypoint whatever the overlay says', () => {

@@ -65,7 +65,7 @@ export function waypointObjects(facts: WaypointFacts, settings: WaypointSettings
     // Whatever an overlay says, the object stays this waypoint's and its pods stay selected.
     const labels = { ...(metadata['labels'] as object | undefined), ...identity.labels };
     const annotations = { ...(metadata['annotations'] as object | undefined), ...identity.annotations };
-    return { ...body, metadata: { ...metadata, ...identity.metadata, labels, annotations } } as Manifest;
+    return { ...body, metadata: { ...metadata, ...identity.metadata, labels, annotations } };
   };
   const autoscaler = make('horizontalPodAutoscaler', horizontalPodAutoscaler(facts, replicas));
   return {
