@@ -34,13 +34,17 @@ export const gatewayKeyArbitrary = fc
   .tuple(label, label)
   .map(([namespace, name]) => `${namespace}/${name}` as routing.GatewayKey);
 
-export const waypointArbitrary: fc.Arbitrary<routing.WaypointConfig> = fc.record({
-  gateway: gatewayKeyArbitrary,
-  servesFor: fc.constantFrom('service', 'workload', 'all', 'none'),
-  serviceAccount: label,
-  addresses: list(ip),
-  forwardClientCert: fc.boolean(),
-});
+export const waypointArbitrary: fc.Arbitrary<routing.WaypointConfig> = fc.record(
+  {
+    gateway: gatewayKeyArbitrary,
+    servesFor: fc.constantFrom('service', 'workload', 'all', 'none'),
+    serviceAccount: label,
+    addresses: list(ip),
+    forwardClientCert: fc.boolean(),
+    explainPolicyTo: fc.array(label, { minLength: 1, maxLength: 2 }),
+  },
+  { requiredKeys: ['gateway', 'servesFor', 'serviceAccount', 'addresses', 'forwardClientCert'] },
+);
 
 const condition: fc.Arbitrary<RequestCondition | undefined> = maybe(
   fc.record({
