@@ -6,29 +6,29 @@ import { parseAuthority } from '../mesh/hbone/authority.ts';
 import { parseBaggage, parseForwarded, type Forwarded } from '../mesh/hbone/metadata.ts';
 import { headerValue } from '../mesh/h2/header.ts';
 import type { SocketAddress } from '../mesh/io/socket-address.ts';
-import { formatHostPort } from '../mesh/model/ip-address.ts';
+import { formatHostPort, isIpv6 } from '../mesh/model/ip-address.ts';
 import { formatSpiffeId, type Identity } from '../mesh/model/spiffe-id.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CapturedPod } from './captured-pod.ts';
 import type { ConnectionInfo } from './connection-info.ts';
 import type { DataPlane } from './data-plane.ts';
-import { InboundConnection, TunnelCaller } from './inbound.ts';
+import { InboundConnection, type InboundRequest, TunnelCaller } from './inbound.ts';
 
 export function acceptTunnelRequest(plane: DataPlane, pod: CapturedPod, request: IncomingConnect): void {
   const { peer, options } = request.tunnel;
   const forwarded = parseForwarded(headerValue(request.headers, 'forwarded') ?? '');
-  const asked = checkedTarget(plane, pod, request);
-  const target = 'status' in asked ? options.local : asked;
+  const checked = checkedTarget(plane, pod, request);
+  const target = 'status' in checked ? options.local : checked.target;
   const info = inboundInfo(plane, { pod, remote: options.remote, target, peer });
   describe(info, request, forwarded);
-  if ('status' in asked) {
-    request.reject(asked.status, asked.reason);
-    plane.report.failed(info, 'CONNECT', asked.reason);
+  if ('status' in checked) {
+    request.reject(checked.status, checked.reason);
+    plane.report.failed(info, 'CONNECT', checked.reason);
     return;
   }
   const connection = new InboundConnection(
     plane,
-    { pod, target, remote: options.remote, forwardedFor: forwarded.source, peer, info },
+    { pod, ...checked, remote: options.remote, forwardedFor: forwarded.source, peer, info },
     new TunnelCaller(plane, request),
   );
   request.onGone(() => connection.callerGone());
@@ -67,24 +67,26 @@ interface Refusal {
   readonly reason: string;
 }
 
-/** The tunnel leads to this pod only: nobody may ask for another one's address, or for a Service that it does not serve. */
-function checkedTarget(
-  plane: DataPlane,
-  pod: CapturedPod,
-  request: IncomingConnect,
-): SocketAddress | Refusal {
+/** `asked` differs from `target` where the pod stands in for others. */
+type Checked = Pick<InboundRequest, 'target'> & { readonly asked: SocketAddress };
+
+/**
+ * The tunnel leads to this pod only: nobody may ask for another one's address, or for a Service that it does not serve;
+ * unless it has an application tunnel, through which it stands in for others.
+ */
+function checkedTarget(plane: DataPlane, pod: CapturedPod, request: IncomingConnect): Checked | Refusal {
   if (!request.isConnect)
     return badRequest(`method ${headerValue(request.headers, ':method') ?? ''} is not CONNECT`);
   const { local } = request.tunnel.options;
   const authority = parseAuthority(request.authority);
   if (authority === undefined) return badRequest('the authority is not ip:port or hostname:port');
   if (authority.kind === 'hostname') return servedTarget(plane.snapshot, { pod, local, ...authority });
-  if (authority.address !== local.address) {
-    return badRequest(
-      `authority ${formatHostPort(authority.address, authority.port)} is not the pod this tunnel leads to`,
-    );
+  const { address, port } = authority;
+  const standsIn = plane.snapshot.workloadByUid(pod.pod.uid)?.applicationTunnel !== undefined;
+  if (address !== local.address && !standsIn) {
+    return badRequest(`authority ${formatHostPort(address, port)} is not the pod this tunnel leads to`);
   }
-  return { address: authority.address, port: authority.port };
+  return { target: { address: local.address, port }, asked: { address, port } };
 }
 
 /** A Service's port as this pod serves it (WIRE 6.2): how gateways of other networks ask, which know no pod's address. */
@@ -96,7 +98,7 @@ function servedTarget(
     readonly hostname: string;
     readonly port: number;
   },
-): SocketAddress | Refusal {
+): Checked | Refusal {
   const { pod, local, hostname, port: servicePort } = asked;
   const service = snapshot.serviceForHostname(hostname, pod.pod.namespace);
   const mappings = service && snapshot.workloadByUid(pod.pod.uid)?.services.get(service.key);
@@ -106,7 +108,11 @@ function servedTarget(
   const port = mappings.find(ofPort)?.targetPort || service.ports.find(ofPort)?.targetPort || 0;
   if (port === 0)
     return { status: 503, reason: `service ${hostname} has no port ${servicePort} at this pod` };
-  return { address: local.address, port };
+  const vip = service.addresses.find(({ address }) => !isIpv6(address)) ?? service.addresses[0];
+  return {
+    target: { address: local.address, port },
+    asked: { address: vip?.address ?? local.address, port: servicePort },
+  };
 }
 
 function badRequest(reason: string): Refusal {

@@ -4,13 +4,16 @@
 // open when it got the waypoint stays and is held to the policies as before.
 
 import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
+import { proxyHeader } from '../mesh/hbone/proxy-protocol.ts';
 import { waypointRequired } from '../mesh/hbone/reason-frame.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
+import { Slab } from '../mesh/io/slab.ts';
 import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
 import { TcpSplice } from '../mesh/io/tcp-splice.ts';
 import { TcpStream } from '../mesh/io/tcp-stream.ts';
-import type { Identity } from '../mesh/model/spiffe-id.ts';
+import { type IpAddress, isIpv6 } from '../mesh/model/ip-address.ts';
+import { formatSpiffeId, type Identity } from '../mesh/model/spiffe-id.ts';
 import type { Workload } from '../mesh/model/workload.ts';
 import { denialReason } from './access-log.ts';
 import type { CapturedPod } from './captured-pod.ts';
@@ -20,6 +23,9 @@ import type { DataPlane } from './data-plane.ts';
 import { endText } from './outbound.ts';
 import { isMeshPort } from './ports.ts';
 import { isWaypointOf, passage } from './waypoint-gate.ts';
+
+/** A fresh socket takes this much at once. */
+const headers = new Slab(1_024);
 
 const notKnown = 'the destination workload is not known here';
 
@@ -44,8 +50,10 @@ export interface JoinedConnection {
 
 export interface InboundRequest {
   readonly pod: CapturedPod;
-  /** The application's address and port. */
+  /** The application's address and port: what policies see. */
   readonly target: SocketAddress;
+  /** In a tunnel: what the caller asked for, which an application that stands in for others is told. */
+  readonly asked?: SocketAddress;
   /** L4 peer of the tunnel or of the plain socket: what policies see. */
   readonly remote: SocketAddress;
   /** Whom the caller says it speaks for (`forwarded`). Not believed by itself. */
@@ -86,7 +94,7 @@ export class InboundConnection implements TrackedConnection {
     this.#viaWaypoint = way.kind === 'from-waypoint';
     const denial = this.#denial(workload);
     if (denial !== undefined) return this.#refuse(401, 'DENY', denial);
-    this.#dialApp();
+    this.#dialApp(workload);
   }
 
   recheck(): void {
@@ -149,8 +157,15 @@ export class InboundConnection implements TrackedConnection {
       : remote;
   }
 
-  #dialApp(): void {
-    const { pod, target } = this.#request;
+  #dialApp(workload: Workload): void {
+    const { pod } = this.#request;
+    const target = this.#lastHop(workload);
+    if (isMeshPort(target.port))
+      return this.#refuse(
+        503,
+        'CONNECT',
+        `port ${target.port} of the application tunnel belongs to the mesh`,
+      );
     let fd: number;
     try {
       fd = pod.createLastHop(target.address, this.#client());
@@ -160,15 +175,35 @@ export class InboundConnection implements TrackedConnection {
     this.#dial = new TcpDial(this.#plane.reactor, fd, {
       target,
       timeoutMs: this.#plane.settings.connectTimeoutMs,
-      onConnected: (connected) => this.#join(connected),
+      onConnected: (connected) => this.#join(connected, workload.applicationTunnel?.protocol === 'proxy'),
       onFailed: (error) => this.#refuse(503, 'CONNECT', `the application refused: ${error.message}`),
     });
   }
 
-  #join(connected: DialledSocket): void {
+  /** The application itself, or the tunnel it takes what others are asked for through (WIRE 1.7), over loopback. */
+  #lastHop({ applicationTunnel: tunnel }: Workload): SocketAddress {
+    const { target, asked } = this.#request;
+    if (tunnel === undefined || asked === undefined) return target;
+    const address = tunnel.protocol === 'proxy' ? loopbackBeside(target.address) : target.address;
+    return { address, port: tunnel.port === 0 ? target.port : tunnel.port };
+  }
+
+  #join(connected: DialledSocket, withHeader: boolean): void {
     this.#dial = undefined;
+    const app = new TcpStream(connected);
+    const { asked, peer } = this.#request;
+    if (withHeader && asked !== undefined) {
+      const identity = peer === undefined ? undefined : formatSpiffeId(peer);
+      const header = proxyHeader({ source: this.#client(), destination: asked, identity });
+      headers.bytes.set(header);
+      if (app.write(headers, 0, header.length) !== header.length) {
+        this.#plane.reactor.forget(app.fd);
+        app.reset();
+        return this.#refuse(503, 'CONNECT', 'the application does not take the PROXY header');
+      }
+    }
     this.#plane.report.opened(this.info);
-    this.#joined = this.#caller.join(new TcpStream(connected), (error) => this.#ended(error));
+    this.#joined = this.#caller.join(app, (error) => this.#ended(error));
   }
 
   #end(joined: JoinedConnection, reason: string, flag: ResponseFlag): void {
@@ -202,6 +237,10 @@ export class InboundConnection implements TrackedConnection {
     this.#plane.connections.delete(this);
     this.#plane.connectionEnded(this.pod);
   }
+}
+
+function loopbackBeside(address: IpAddress): IpAddress {
+  return (isIpv6(address) ? '::1' : '127.0.0.1') as IpAddress;
 }
 
 /** A request in a tunnel. */
