@@ -139,9 +139,10 @@ export class TokenGate {
   #resultOf(plan: Plan, found: FoundToken): TokenResult | undefined {
     const { token } = found;
     if (token.length > maxTokenLength) return refusal('The token is too long');
+    const remembered = this.#remembered.get(keyOf(plan, found), this.#options.now());
+    if (remembered !== undefined) return remembered;
     // RFC 7515 section 7.1; an encrypted token (five parts) is none of ours.
-    if (!/^[\w-]+\.[\w-]+\.[\w-]*$/.test(token)) return refusal('The token is not a signed JWT');
-    return this.#remembered.get(keyOf(plan, found), this.#options.now());
+    return /^[\w-]+\.[\w-]+\.[\w-]*$/.test(token) ? undefined : refusal('The token is not a signed JWT');
   }
 
   #verify(waiting: Waiting, index: number): void {
