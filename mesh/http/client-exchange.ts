@@ -125,7 +125,8 @@ export class ClientExchange implements HttpStream {
     const raw = this.request === 'raw';
     this.request = 'ended';
     if (raw || this.#port.body.end(trailers, this.#port.writer)) return this.#port.requestEnded(this);
-    this.gone = true;
+    // If something of the response is still to come, the loop tells that it never will.
+    this.gone = this.response === 'ended';
     this.#port.cut();
   }
 }

@@ -159,7 +159,8 @@ export class ServerExchange implements HttpStream {
   #end(trailers: readonly Header[] | undefined): void {
     this.response = 'ended';
     if (this.#port.body.end(trailers, writer)) return this.#port.responseEnded(this);
-    this.gone = true;
+    // If something of the request is still to come, the loop tells that it never will.
+    this.gone = this.requestEnded;
     this.#port.cut();
   }
 }
