@@ -32,6 +32,7 @@ const commands = [
   'up',
   'controller',
   'ztunnel',
+  'waypoint',
   'validate',
   'status',
   'config dump',
@@ -66,6 +67,10 @@ describe('runCli()', () => {
     [['controller', '--config', 'a'], /--state \(or WEFT_STATE\) is required/],
     [['controller', '--config', 'a', '--address', '1.2.3:1'], /--address must be IP:PORT.*"1\.2\.3:1"/],
     [['ztunnel', '--controller', 'nowhere'], /--controller must be HOST:PORT/],
+    [
+      ['waypoint', '--gateway', 'gate'],
+      /--gateway must be NAMESPACE\/NAME of a Gateway, got "gate"[\s\S]*--controller .* is required/,
+    ],
     [['ztunnel', '--workers', '-1'], /--workers must be a whole number from 1 to 64, got "-1"/],
     [['up', '--workers', 'abc'], /--config.*is required[^]*--workers must be/],
     [['token', 'create', '--node', 'n', '--lifetime', '0'], /whole number of seconds/],
@@ -217,6 +222,30 @@ describe('weft status, config dump and uncapture', () => {
     const { status: code, out } = await status();
     expect(code).toBe(1);
     expect(out).toMatch(/✗ shop\/web +Failed: No network namespace "web"/);
+  });
+
+  test('status of a waypoint ends with 0 when it is ready, else with 1 and what it waits for', async () => {
+    const certificates = [
+      {
+        identity: 'spiffe://cluster.local/ns/shop/sa/gate',
+        state: 'Available',
+        certChain: [{ expirationTime: '2026' }],
+      },
+    ];
+    const load = { connections: 3, requests: 1 };
+    dump = { waypoint: { gateway: 'shop/gate', ready: true, load }, certificates, routings: [1] };
+    const good = await status();
+    expect(good.status).toBe(0);
+    expect(good.out).toMatch(/1 routings/);
+    expect(good.out).toMatch(/✓ shop\/gate +3 connections, 1 requests/);
+    dump = { waypoint: { gateway: 'shop/gate', ready: false, pending: ['certificate'] } };
+    const waiting = await status();
+    expect([waiting.status, /✗ shop\/gate +not ready, waits for: certificate/.test(waiting.out)]).toEqual([
+      1,
+      true,
+    ]);
+    dump = { waypoint: { gateway: 'shop/gate', ready: false, unknown: true } };
+    expect((await status()).out).toMatch(/✗ shop\/gate +the controller knows no such Gateway/);
   });
 
   test('status shows problems of files and bad conditions of objects, which do not count', async () => {
