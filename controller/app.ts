@@ -66,6 +66,7 @@ export class Controller {
   #problems: readonly Problem[] = [];
   #reported: ReadonlySet<string> = new Set();
   #ready = false;
+  #stopped = false;
 
   constructor(config: ControllerConfig, { clock }: { readonly clock: Clock }) {
     const { logFormat: format, logLevel: level } = config;
@@ -102,7 +103,7 @@ export class Controller {
     });
   }
 
-  /** Reads the manifests, then listens. On failure everything opened so far is closed again. */
+  /** Reads the manifests, then listens. On failure, and when stopped meanwhile, everything opened so far is closed again. */
   async start(): Promise<ControllerPorts> {
     try {
       return await this.#start();
@@ -115,6 +116,7 @@ export class Controller {
   /** Ends every stream, lets certificate requests finish and closes everything. Idempotent. */
   async stop(): Promise<void> {
     this.#ready = false;
+    this.#stopped = true;
     for (let stop = this.#stops.pop(); stop !== undefined; stop = this.#stops.pop()) await stop();
   }
 
@@ -122,6 +124,8 @@ export class Controller {
     const { stateDir } = this.#config;
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     await (await this.#openSource()).start();
+    // A source that waits for its cluster is closed by stop(), and its start then ends as if it had come.
+    if (this.#stopped) throw new Error('The controller was stopped while it started');
     const authority = await this.#openAuthority();
     this.#adminSecret = await openAdminSecret(stateDir);
     const grpc = await this.#listenGrpc(authority);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -77,4 +77,29 @@ describe('weft controller', () => {
     expect(output).toContain('signal="SIGTERM"');
     expect(code).toBe(0);
   });
+
+  it('ends on SIGTERM while it waits for an API server that does not answer', async () => {
+    const kubeconfig = join(directory, 'kubeconfig');
+    await writeFile(kubeconfig, unreachable);
+    const addresses = ['--address', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const args = ['--kubeconfig', kubeconfig, '--state', join(directory, 'state'), ...addresses];
+    const { code, output } = await run(args, {
+      onLine: (line, kill) => {
+        if (/warn|error/.test(line)) kill('SIGTERM');
+      },
+    });
+    expect(output).toContain('signal="SIGTERM"');
+    expect(output).not.toContain('cannot start');
+    expect(code).toBe(0);
+  });
+});
+
+/** Nothing listens on port 1 of loopback. */
+const unreachable = JSON.stringify({
+  apiVersion: 'v1',
+  kind: 'Config',
+  clusters: [{ name: 'c', cluster: { server: 'http://127.0.0.1:1' } }],
+  users: [{ name: 'u', user: { token: 't' } }],
+  contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+  'current-context': 'x',
 });

@@ -15,12 +15,14 @@ export async function runController(config: ControllerConfig): Promise<number> {
   const stopping = Promise.withResolvers<string>();
   onEndSignals({ onFirst: stopping.resolve }, { clock: systemClock });
   const controller = new Controller(config, { clock: systemClock });
-  try {
-    await controller.start();
+  const started = controller.start().then(
     // For a parent that waits for it, as `weft up`.
-    process.send?.('ready');
-  } catch (error) {
-    logger.fatal({ err: error }, 'cannot start');
+    () => void process.send?.('ready'),
+    (error: unknown) => error,
+  );
+  const first = await Promise.race([started, stopping.promise]);
+  if (first !== undefined && typeof first !== 'string') {
+    logger.fatal({ err: first }, 'cannot start');
     return 1;
   }
   const signal = await stopping.promise;
