@@ -165,6 +165,26 @@ describe('a client', () => {
     socket.destroy();
   });
 
+  it('of HTTP/1.0 that names no host gets its answer; the endpoint is given the host of the service', async () => {
+    let head = '';
+    await using rig = new PlaneRig();
+    const server = createServer((socket) => {
+      socket.on('data', (part) => {
+        head += part.toString('latin1');
+        socket.write(fine);
+      });
+    });
+    const service = rig.service('named', [await rig.serve(server)]);
+    const socket = connect(rig.listen(service), '127.0.0.1');
+    socket.write('GET / HTTP/1.0\r\n\r\n');
+    let answer = '';
+    socket.on('data', (part) => (answer += part.toString('latin1')));
+    await rig.until('the end', once(socket, 'end'));
+    expect(answer).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*\r\n\r\nok$/);
+    expect(head).toMatch(/^GET \/ HTTP\/1.1\r\n[^]*host: named.shop.svc.cluster.local\r\n/i);
+    socket.destroy();
+  });
+
   it('that does not read its answer holds back the endpoint, and nobody else', async () => {
     const { rig, port } = await scripted((socket, number) => {
       if (number > 0) return socket.write(fine);

@@ -3,8 +3,10 @@ import {
   type ClientDuplexStream,
   credentials,
   type Metadata,
+  type sendUnaryData,
   Server,
   ServerCredentials,
+  type ServerUnaryCall,
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
@@ -30,22 +32,19 @@ async function world() {
   const rig = new PlaneRig();
   const server = new Server();
   let cancelled = 0;
-  server.addService(
-    service as never,
-    {
-      echo: (call: { request: Buffer }, done: (error: unknown, value?: Buffer) => void) => {
-        if (call.request.toString() === 'fail') done({ code: status.NOT_FOUND, details: 'nothing here' });
-        else done(null, call.request);
-      },
-      chat: (call: NodeJS.ReadWriteStream) => {
-        call.on('data', (part: Buffer) => call.write(part));
-        call.on('end', () => call.end());
-      },
-      never: (call: { on(event: 'cancelled', listener: () => void): void }) => {
-        call.on('cancelled', () => cancelled++);
-      },
-    } as never,
-  );
+  server.addService(service, {
+    echo: (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) => {
+      if (call.request.toString() === 'fail') done({ code: status.NOT_FOUND, details: 'nothing here' });
+      else done(null, call.request);
+    },
+    chat: (call: NodeJS.ReadWriteStream) => {
+      call.on('data', (part: Buffer) => call.write(part));
+      call.on('end', () => call.end());
+    },
+    never: (call: { on(event: 'cancelled', listener: () => void): void }) => {
+      call.on('cancelled', () => cancelled++);
+    },
+  });
   const target = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
       error === null ? resolve(port) : reject(error),

@@ -141,7 +141,7 @@ describe('HTTP/2 to HTTP/2', () => {
   it('holds back a client whose endpoint reads slowly, stream by stream', async () => {
     let slow: ServerHttp2Stream | undefined;
     const { rig, session } = await world((stream, headers) => {
-      if (headers[':path'] === '/slow') slow = stream.pause() as ServerHttp2Stream;
+      if (headers[':path'] === '/slow') slow = stream.pause();
       else stream.respond({ ':status': 200 }, { endStream: true });
     });
     await using _rig = rig;

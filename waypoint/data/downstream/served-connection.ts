@@ -51,7 +51,7 @@ export class ServedConnection implements HttpServerHandler {
       stream,
       client,
       view,
-      head: normalized(request),
+      head: normalized(request, view),
       record,
       endStream,
       onEnd: this.#onEnd,
@@ -139,8 +139,13 @@ export class ServedConnection implements HttpServerHandler {
 
 const noAudits: RequestRecord['audits'] = Object.freeze([]);
 
-/** What policies and routes look at is what the application gets: one reading of the path. */
-function normalized(request: RequestHead): RequestHead {
+/**
+ * What policies and routes look at is what the application gets: one reading of the path, and a host in any case, which
+ * only HTTP/1.0 can leave out.
+ */
+function normalized(request: RequestHead, { service, destination }: DestinationView): RequestHead {
   const path = normalizeTarget(request.path);
-  return path === request.path ? request : { ...request, path };
+  const { authority } = request;
+  if (path === request.path && authority !== '') return request;
+  return { ...request, path, authority: authority === '' ? (service?.hostname ?? destination) : authority };
 }

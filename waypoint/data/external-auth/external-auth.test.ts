@@ -121,11 +121,11 @@ async function grpcService(rig: PlaneRig, answer: (request: Buffer) => Buffer): 
     responseDeserialize: same,
   };
   server.addService(
-    { check } as never,
+    { check },
     {
       check: (call: { request: Buffer }, done: (error: null, value: Buffer) => void) =>
         done(null, answer(call.request)),
-    } as never,
+    },
   );
   rig.onClose(() => server.forceShutdown());
   return await new Promise((resolve, reject) => {
