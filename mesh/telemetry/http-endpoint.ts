@@ -81,7 +81,7 @@ function listen(server: http.Server, { address, port }: HttpEndpointOptions): Pr
     server.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
         new Error(
-          `Could not listen on ${address ?? 'every address,'} port ${port}: ${cause.code ?? cause.message}; is another node tunnel running here?`,
+          `Could not listen on ${address ?? 'every address,'} port ${port}: ${cause.code ?? cause.message}; is another proxy running here?`,
           { cause },
         ),
       ),
