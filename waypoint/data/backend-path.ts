@@ -247,16 +247,23 @@ function protocolFor(
   return record.version === '2' ? 'http2' : 'http1';
 }
 
+/** As long as most clients wait. */
+const mirrorTimeoutMs = 15_000;
+/** Copies under way in one worker. */
+const maxMirrors = 1_000;
+
 function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: ForwardRequest): void {
   const { exchange } = travel;
   const { world } = exchange;
   const started: SideRequest[] = [];
+  // A mirror that hangs must not pile up copies: they end when their request would have, or in time of their own.
+  const timeouts = { requestMs: original.timeouts.requestMs ?? mirrorTimeoutMs, perTryMs: undefined };
   const admits = (endpoint: UpstreamEndpoint): LocalReply | undefined => {
     const decision = decideAt(exchange, endpoint);
     return decision?.allowed === false ? denial(decision) : undefined;
   };
   for (const { target } of mirrors) {
-    if (target.kind === 'invalid') continue;
+    if (target.kind === 'invalid' || world.sideRequests.size >= maxMirrors) continue;
     const service = world.snapshot.serviceByKey(target.service);
     if (service === undefined) continue;
     const appProtocol =
@@ -266,6 +273,7 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
         world,
         {
           ...original,
+          timeouts,
           protocol: protocolFor(exchange, exchange.head, appProtocol),
           settings: backendSettings(travel, service),
           target: {

@@ -334,6 +334,8 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
 
   /** The answer was passed on in whole. */
   #answered(): void {
+    // Sending may have lost the connection, and with it all this.
+    if (this.#state === OVER) return;
     if (this.#upgraded) return this.#upgradeEnds();
     this.#forwarding?.complete();
     // What the client still sends is not wanted (RFC 9113 section 8.1).
@@ -373,6 +375,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   }
 
   #finish(): void {
+    if (this.#state === OVER) return;
     this.#state = OVER;
     this.#collecting = undefined;
     this.#pendingOver();

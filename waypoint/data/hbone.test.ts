@@ -24,9 +24,9 @@ async function get(rig: PlaneRig, port: number, path = '/'): Promise<{ status: n
 }
 
 /** A service whose endpoint is in the mesh, behind a node of its own. */
-async function meshWorld() {
+async function meshWorld(settings: ConstructorParameters<typeof PlaneRig>[0] = {}) {
   const hbonePort = freePort();
-  const rig = new PlaneRig({}, { hbonePort });
+  const rig = new PlaneRig(settings, { hbonePort });
   const seen: IncomingMessage['headers'][] = [];
   const app = createServer((incoming, outgoing) => {
     seen.push(incoming.headers);
@@ -168,6 +168,18 @@ describe('what changes under traffic', () => {
       expect((await get(rig, port)).status).toBe(200);
       side.dropEndpoints();
     }
+  });
+
+  it('gives up an endpoint whose node takes the connection and says nothing', async () => {
+    const { rig, side } = await meshWorld({ connectTimeoutMs: 50, handshakeTimeoutMs: 500 });
+    await using _rig = rig;
+    side.silent = true;
+    expect((await get(rig, side.capture('10.96.0.1:80'))).status).toBe(503);
+    const record = await rig.record();
+    expect([record.flag, record.details]).toEqual([
+      'UF',
+      expect.stringMatching(/no answer to CONNECT in 800 ms/),
+    ]);
   });
 
   it('drains: what is under way ends, then the plane says it is idle', async () => {

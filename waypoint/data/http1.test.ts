@@ -233,3 +233,45 @@ describe('a client that misbehaves', () => {
     await rig.when('the endpoint to see it', () => closed);
   });
 });
+
+describe('a client that says nothing at first', () => {
+  it('does not get past the routes of a service by it', async () => {
+    const { rig, service, port } = await world((_incoming, outgoing) => outgoing.end('reached'));
+    await using _rig = rig;
+    rig.routes(service, {
+      http: [
+        rule([service], {
+          matches: [
+            {
+              path: { kind: 'exact', value: '/open' },
+              method: undefined,
+              headers: [],
+              query: [],
+              grpc: undefined,
+            },
+          ],
+        }),
+      ],
+    });
+    const socket = connect(port, '127.0.0.1');
+    await rig.when('the connection', () => rig.plane.active.connections === 1);
+    const later = rig.reactor.now + 300;
+    await rig.when('the time of a server-first protocol to be over', () => rig.reactor.now > later);
+    socket.write('GET /closed HTTP/1.1\r\nhost: x\r\n\r\n');
+    const [answer] = (await rig.until('the answer', once(socket, 'data'))) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 404 /);
+    socket.destroy();
+  });
+
+  it('is told goodbye when it says nothing for as long as a head may take', async () => {
+    const { rig, service, port } = await world((_incoming, outgoing) => outgoing.end('reached'), {
+      headTimeoutMs: 40,
+    });
+    await using _rig = rig;
+    rig.routes(service, { http: [rule([service])] });
+    const socket = connect(port, '127.0.0.1').resume();
+    await rig.until('the end', once(socket, 'end'));
+    socket.destroy();
+    await rig.when('nothing to be left', () => rig.plane.active.connections === 0);
+  });
+});

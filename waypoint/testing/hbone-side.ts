@@ -39,6 +39,8 @@ export class HboneSide {
   readonly connects: (readonly Header[])[] = [];
   /** Reasons and statuses of CONNECTs that the waypoint refused. */
   readonly failures: string[] = [];
+  /** Endpoints never answer a CONNECT. */
+  silent = false;
   /** Identities that endpoints saw. */
   readonly peers: string[] = [];
   #waypointPort: number;
@@ -162,6 +164,7 @@ export class HboneSide {
     const { reactor } = this.rig;
     this.connects.push(request.headers);
     this.peers.push(`${request.tunnel.peer.namespace}/${request.tunnel.peer.serviceAccount}`);
+    if (this.silent) return undefined;
     const target = parseAuthority(request.authority);
     if (target?.kind !== 'address') return request.reject(400);
     const { tunnel, stream } = request;

@@ -101,7 +101,7 @@ export class DetectingSink implements ByteSink {
     if (this.#options.expect === 'http') {
       this.#done = true;
       this.#timer?.cancel();
-      this.#transport.destroy();
+      this.#transport.end();
       this.#options.onGone();
       return undefined;
     }

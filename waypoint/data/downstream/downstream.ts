@@ -59,7 +59,9 @@ export class Downstream {
       this.#passThrough(client, { view, transport, released });
       return;
     }
-    this.#detect(client, { view, transport, released }, appProtocol === 'unknown' ? 'any' : 'http');
+    // Where HTTP routes are attached, nobody shall get past them by saying nothing for a while.
+    const surelyHttp = appProtocol !== 'unknown' || view.http?.hasRules === true;
+    this.#detect(client, { view, transport, released }, surelyHttp ? 'http' : 'any');
   }
 
   /** Asks the policies again about everything that was allowed and is still under way. */

@@ -47,6 +47,8 @@ export interface EndpointDialerOptions {
 
 const anyAddress = '' as IpAddress;
 const nothing = (): void => {};
+/** So that the reason of a slow connect or handshake is heard before. */
+const answerSlackMs = 250;
 
 export class EndpointDialer {
   readonly tunnels: TunnelPool;
@@ -113,6 +115,7 @@ export class EndpointDialer {
       connectHeaders(target, options.client),
       {
         onConnected: (stream, session) => {
+          timer.cancel();
           const transport = new StreamTransport(this.#reactor, {
             stream,
             session,
@@ -121,10 +124,24 @@ export class EndpointDialer {
           handler.onTransport(transport, () => request.tunnel.streamEnded());
           return transport;
         },
-        onFailed: (error) => handler.onFailed(failureOf(error)),
+        onFailed: (error) => {
+          timer.cancel();
+          handler.onFailed(failureOf(error));
+        },
       },
     );
-    return request;
+    // Connecting and the handshake have their own limits; the answer to CONNECT, which waits for the application, has this.
+    const limitMs = options.timeoutMs + this.#options.handshakeTimeoutMs + answerSlackMs;
+    const timer = this.#reactor.after(limitMs, () => {
+      request.cancel();
+      handler.onFailed({ kind: 'tunnel', message: `no answer to CONNECT in ${limitMs} ms`, retryable: true });
+    });
+    return {
+      cancel: () => {
+        timer.cancel();
+        request.cancel();
+      },
+    };
   }
 }
 
