@@ -134,10 +134,11 @@ describe('a given CA', () => {
   });
 
   it('replaces a root the mesh made, by a rotation', async () => {
-    let ca: TestCa | undefined;
-    const authority = await open(secretIssuer(() => ca && istioForm(ca)));
+    const secret: { files?: Record<string, string> } = {};
+    const authority = await open(secretIssuer(() => secret.files));
     const own = authority.rootsPem();
-    ca = await makeCa({ now: clock.now() });
+    const ca = await makeCa({ now: clock.now() });
+    secret.files = istioForm(ca);
     await authority.refresh();
     expect(authority.rotation().phase).toBe('prepare');
     expect(authority.rootsPem()).toBe(own + ca.rootPem);

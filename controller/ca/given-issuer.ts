@@ -60,7 +60,7 @@ function issuerRecord(
       certificatePem: encodePem('CERTIFICATE', own),
       ...(between.length > 0 && { chainPem: pemOf(unique(between)) }),
       anchorsPem: pemOf(unique(decodePem('CERTIFICATE', text.roots))),
-      privateKeyPem: createPrivateKey(text.key).export({ type: 'pkcs8', format: 'pem' }) as string,
+      privateKeyPem: createPrivateKey(text.key).export({ type: 'pkcs8', format: 'pem' }).toString(),
       issuedUntil: 0,
     };
     readRoot(record);

@@ -43,16 +43,15 @@ export class SendSlots {
       const waiter = this.#waiting.shift();
       if (waiter === undefined) return;
       this.#free -= 1;
-      let timer: Timer | undefined;
       let held = true;
       const release = (): void => {
         if (!held) return;
         held = false;
-        timer?.cancel();
+        timer.cancel();
         this.#free += 1;
         this.#next();
       };
-      timer = this.#clock.after(this.#holdMs, release, { unref: true });
+      const timer: Timer = this.#clock.after(this.#holdMs, release, { unref: true });
       waiter.send(release);
     }
   }

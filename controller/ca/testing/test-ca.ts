@@ -33,10 +33,7 @@ export async function makeCa({ now, keyKind = 'P-256', root }: TestCaOptions): P
   const times = { notBefore: new Date(now - day), notAfter: new Date(now + 365 * day) };
   const rootKeys =
     root?.rootKeys ??
-    ((await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
-      'sign',
-      'verify',
-    ])) as webcrypto.CryptoKeyPair);
+    (await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']));
   const rootName = root?.rootName ?? `CN=Test root ${count}`;
   const rootPem =
     root?.rootPem ??
@@ -75,7 +72,7 @@ async function extensions(
   const key = publicKey instanceof Uint8Array ? new x509.PublicKey(new Uint8Array(publicKey)) : publicKey;
   return [
     new x509.BasicConstraintsExtension(isCa, undefined, true),
-    await x509.SubjectKeyIdentifierExtension.create(key as never),
+    await x509.SubjectKeyIdentifierExtension.create(key),
   ];
 }
 
