@@ -171,6 +171,19 @@ describe('a transport over a stream', () => {
     expect(world.budget.used).toBe(near.buffered);
   });
 
+  it('still sends what the stream takes when the budget is spent', async () => {
+    const { near, farSink } = await sinks();
+    const others: Slab[] = [];
+    for (let chunk = world.budget.take(); chunk !== undefined; chunk = world.budget.take())
+      others.push(chunk);
+    write(near, 'no room ');
+    const bare = new Slab(8);
+    bare.bytes.write('for this', 0);
+    near.write(bare, 0, 8);
+    await pump(world.reactor, 'the words', () => farSink.text === 'no room for this');
+    for (const chunk of others) world.budget.give(chunk);
+  });
+
   it('tells a reset from an end', async () => {
     for (const [code, event] of [
       [ErrorCode.CANCEL, 'closed: the tunnel reset the stream: CANCEL'],

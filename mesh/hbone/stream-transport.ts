@@ -9,7 +9,7 @@ import type { H2Session } from '../h2/session.ts';
 import type { H2Stream, StreamHandler } from '../h2/stream.ts';
 import { type BufferBudget, ByteQueue, type ByteWriter } from '../io/byte-queue.ts';
 import type { Reactor, TurnTask } from '../io/reactor.ts';
-import type { Slab } from '../io/slab.ts';
+import { HEAD_ROOM, Slab } from '../io/slab.ts';
 import type { Timer } from '../runtime/clock.ts';
 import { maxStreamWindow, tunnelSettings } from './tunnel-settings.ts';
 
@@ -33,6 +33,8 @@ const lingerMs = 2_000;
 const stuckMs = 10_000;
 const windowStep = tunnelSettings.initialWindowSize;
 
+/** For small writes without head room, when they can not be queued. */
+const scratch = new Slab(HEAD_ROOM + directBytes);
 const saved = Buffer.allocUnsafeSlow(frameHeaderBytes);
 
 export class StreamTransport implements ByteTransport, StreamHandler, TurnTask {
@@ -106,8 +108,9 @@ export class StreamTransport implements ByteTransport, StreamHandler, TurnTask {
 
   write(slab: Slab, offset: number, length: number): void {
     if (this.#write !== 'open') return;
-    const direct = length >= directBytes && offset >= frameHeaderBytes && this.#send();
-    const taken = direct ? this.#writeFrames(slab, offset, length) : 0;
+    // With the budget spent what the stream takes at once still passes: one slow peer must not end the others.
+    const direct = (length >= directBytes && offset >= frameHeaderBytes) || !this.#outgoing.fits(length);
+    const taken = direct && this.#send() ? this.#writeNow(slab, offset, length) : 0;
     if (taken < length && !this.#outgoing.push(slab, offset + taken, length - taken)) {
       return this.#overload();
     }
@@ -202,6 +205,13 @@ export class StreamTransport implements ByteTransport, StreamHandler, TurnTask {
       if (this.#state === 'ending') this.#watchEnd();
     }
     return true;
+  }
+
+  #writeNow(slab: Slab, offset: number, length: number): number {
+    if (offset >= frameHeaderBytes) return this.#writeFrames(slab, offset, length);
+    const count = Math.min(length, directBytes);
+    slab.bytes.copy(scratch.bytes, HEAD_ROOM, offset, offset + count);
+    return this.#writeFrames(scratch, HEAD_ROOM, count);
   }
 
   /** The header of a frame borrows the octets before it, which may be the caller's. */

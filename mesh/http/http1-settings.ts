@@ -8,6 +8,8 @@ export interface Http1Settings extends HeadLimits {
   readonly headTimeoutMs: number;
   /** Server: without a request under way. */
   readonly idleTimeoutMs: number;
+  /** Server: an idle connection that is to end waits this long for a request that may be on its way to it. */
+  readonly drainGraceMs: number;
   /** Octets of a body that may be unconsumed before nothing more is read. */
   readonly bodyWindow: number;
   /** Octets of a body nobody wants that are read so that the connection may live on. */
@@ -23,6 +25,7 @@ export const defaultHttp1Settings: Http1Settings = {
   maxFields: 256,
   headTimeoutMs: 10_000,
   idleTimeoutMs: 300_000,
+  drainGraceMs: 1_000,
   bodyWindow: 256 * 1024,
   maxDiscardBytes: 256 * 1024,
   maxHeldBytes: 320 * 1024,

@@ -464,6 +464,16 @@ describe('the connection', () => {
     expect([world.transport.state, world.budget.used]).toEqual(['ended', 0]);
   });
 
+  it('takes an empty line behind a request for what it is, however long nothing follows', () => {
+    world.transport.send(`${get('/1')}\r\n`);
+    ok(world.last);
+    world.loop.endTurn();
+    world.loop.pass(60_000);
+    expect(world.refusals).toEqual([]);
+    world.transport.send(get('/2'));
+    expect(world.lines).toHaveLength(2);
+  });
+
   it('ends when it is idle for too long, and only then', () => {
     for (let i = 0; i < 3; i++) {
       world.loop.pass(200_000);
@@ -476,15 +486,43 @@ describe('the connection', () => {
     expect(world.transport.state).toBe('ended');
   });
 
-  it('drains: at once when idle, after the answer when not', () => {
+  it('drains: after a moment when idle, after the answer when not', () => {
     world.connection.drain();
+    world.loop.pass(999);
+    expect(world.transport.state).toBe('open');
+    world.loop.pass(1);
     expect(world.transport.state).toBe('ended');
     world = new ServerWorld();
     world.transport.send(get('/'));
     world.connection.drain();
+    world.loop.pass(5_000);
     expect(world.transport.state).toBe('open');
     ok(world.last);
     expect(world.transport.take()).toContain('connection: close');
+    expect(world.transport.state).toBe('ended');
+  });
+
+  it('answers a request that was on its way when it was drained, and that as the last one', () => {
+    world.transport.send(get('/'));
+    ok(world.last);
+    expect(world.transport.take()).not.toContain('connection: close');
+    world.connection.drain();
+    world.loop.pass(500);
+    world.transport.send(get('/late'));
+    world.loop.pass(5_000);
+    ok(world.last);
+    expect(world.transport.take()).toContain('connection: close');
+    expect(world.transport.state).toBe('ended');
+  });
+
+  it('keeps the promise of a response that was begun before the drain', () => {
+    world.transport.send(get('/'));
+    world.last.stream.respond([[':status', '200']], false);
+    world.connection.drain();
+    world.last.write('all', true);
+    expect(world.transport.take()).not.toContain('connection: close');
+    expect(world.transport.state).toBe('open');
+    world.loop.pass(1_000);
     expect(world.transport.state).toBe('ended');
   });
 

@@ -75,6 +75,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   #tellEnd: ServerExchange | undefined;
   #state: 'open' | 'cut' | 'closed' = 'open';
   #headTimer: Timer | undefined;
+  #drainTimer: Timer | undefined;
 
   /** Attaches itself to `transport`. Octets that were read before may be given to `receive` right after. */
   constructor(loop: Http1Loop, transport: ByteTransport, options: Http1ServerOptions) {
@@ -104,10 +105,14 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     return this.#exchange === undefined || this.#exchange.gone ? 0 : 1;
   }
 
+  /**
+   * The next response says `connection: close` and is the last one. HTTP/1.1 has no other way to tell a client, so one that
+   * is idle gets a moment in which a request it has sent meanwhile is still answered.
+   */
   drain(): void {
+    if (this.#draining) return;
     this.#draining = true;
-    if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held.slab === undefined)
-      this.#finish();
+    this.#endIfStillIdle();
   }
 
   destroy(): void {
@@ -211,7 +216,9 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     }
     const taken = gatherer.add(bytes, at, end);
     if (taken === -1) {
-      this.#headTimer ??= this.#loop.after(this.#settings.headTimeoutMs, () => this.#headTimedOut());
+      if (gatherer.length > 0) {
+        this.#headTimer ??= this.#loop.after(this.#settings.headTimeoutMs, () => this.#headTimedOut());
+      }
       return end;
     }
     const refused =
@@ -428,10 +435,19 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   #done(exchange: ServerExchange): void {
     exchange.gone = true;
     this.#exchange = undefined;
-    if (this.#closeAfter || this.#draining || this.#nothingFollows()) return this.#finish();
+    if (this.#closeAfter || this.#nothingFollows()) return this.#finish();
     this.#input = 'head';
     this.#idle.touch();
+    // The response was begun before the drain, and promised more.
+    if (this.#draining) this.#endIfStillIdle();
     if (this.#held.slab !== undefined && !this.#processing) this.#arm();
+  }
+
+  #endIfStillIdle(): void {
+    this.#drainTimer = this.#loop.after(this.#settings.drainGraceMs, () => {
+      if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held.slab === undefined)
+        this.#finish();
+    });
   }
 
   #refuse({ status, reason }: HttpFault): void {
@@ -447,6 +463,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     if (this.#input === 'none') return;
     this.#input = 'none';
     this.#headTimer?.cancel();
+    this.#drainTimer?.cancel();
     this.#gatherer.clear();
     this.#release();
     this.#idle.touch();
@@ -460,6 +477,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#paused = 0;
     this.#idle.cancel();
     this.#headTimer?.cancel();
+    this.#drainTimer?.cancel();
     this.#gatherer.clear();
     this.#reader.close();
     this.#release();
@@ -480,7 +498,8 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   #headTimedOut(): void {
     this.#headTimer = undefined;
-    if (this.#input === 'head') this.#refuse({ status: 408, reason: 'the head did not end in time' });
+    if (this.#input === 'head' && this.#gatherer.length > 0)
+      this.#refuse({ status: 408, reason: 'the head did not end in time' });
   }
 
   #arm(): void {

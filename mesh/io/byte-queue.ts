@@ -52,6 +52,13 @@ export class ByteQueue {
     this.#budget = budget;
   }
 
+  /** Whether `push` would take `length` bytes now. */
+  fits(length: number): boolean {
+    const inLast = this.#chunks.length === 0 ? 0 : chunkEnd - this.#tail;
+    const chunks = Math.ceil(Math.max(0, length - inLast) / chunkSize);
+    return this.#budget.used + chunks * chunkSize <= this.#budget.limit;
+  }
+
   /** Copies `length` bytes; false when the budget is spent (what fitted stays queued, the owner gives up). */
   push(slab: Slab, offset: number, length: number): boolean {
     let from = offset;

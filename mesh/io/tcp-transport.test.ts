@@ -90,6 +90,13 @@ async function readPeer(): Promise<string> {
   return read;
 }
 
+/** Takes all of the budget, as slow peers of others would. */
+function spendBudget(): Slab[] {
+  const others: Slab[] = [];
+  for (let chunk = budget.take(); chunk !== undefined; chunk = budget.take()) others.push(chunk);
+  return others;
+}
+
 /** Writes until the transport is full; returns how much. */
 async function fill(): Promise<number> {
   let written = 0;
@@ -186,10 +193,21 @@ describe('TcpTransport', () => {
     expect([events, budget.used]).toEqual([[], 0]);
   });
 
-  it('is dropped when the budget is spent, and its sink is told by the loop', async () => {
-    const others: Slab[] = [];
-    for (let chunk = budget.take(); chunk !== undefined; chunk = budget.take()) others.push(chunk);
-    write('no room for this');
+  it('still sends what the kernel takes when the budget is spent', async () => {
+    const others = spendBudget();
+    write('no room ');
+    write('for this');
+    transport.endWrite();
+    expect(await readPeer()).toBe('no room for this');
+    for (const chunk of others) budget.give(chunk);
+  });
+
+  it('is dropped when the budget is spent and its peer is slow, and its sink is told by the loop', async () => {
+    await fill();
+    const others = spendBudget();
+    peer.pause();
+    events.length = 0;
+    for (let i = 0; i < 8 && events.length === 0; i++) write(source.slice(0, 60_000));
     expect(events).toEqual([]);
     reactor.turn(0);
     expect(events).toEqual(['closed: the buffer budget is spent']);

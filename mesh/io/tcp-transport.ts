@@ -114,7 +114,9 @@ export class TcpTransport implements ByteTransport, IoHandler, TurnTask {
   write(from: Slab, offset: number, length: number): void {
     if (this.#write !== 'open') return;
     let taken = 0;
-    if (length >= directBytes && !this.#blocked && this.#send()) {
+    // With the budget spent what the kernel takes at once still passes: one slow peer must not end the others.
+    const direct = length >= directBytes || !this.#queue.fits(length);
+    if (direct && !this.#blocked && this.#send()) {
       taken = this.#tcp.write(from, offset, length);
       if (taken === FAILED) return this.#fail(this.#tcp.error);
       this.#blocked = taken < length;
