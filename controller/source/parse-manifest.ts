@@ -10,6 +10,7 @@ import {
   versionsOf,
 } from '../resources/resource-kind.ts';
 import type { KindName, ObjectReference, TypedObject } from '../resources/resources.ts';
+import { misspeltFields } from './misspelt-fields.ts';
 import { nearestWord } from './nearest-word.ts';
 import { type FieldPath, formatFieldPath, type Problem } from './problem.ts';
 import { validateObject } from './validate-object.ts';
@@ -104,6 +105,9 @@ function addObject(result: Collector, located: Located, type: { apiVersion: stri
     if (reference === undefined) result.unidentified = true;
     else result.broken.push(reference);
     return;
+  }
+  for (const field of misspeltFields(kind, located.value as Record<string, unknown>)) {
+    report(result, located, { ...field, severity: 'warning', object: reference as ObjectReference });
   }
   result.objects.push({
     reference: reference as ObjectReference,
