@@ -18,7 +18,7 @@ export default defineConfig({
           ...limits,
           name: 'unit',
           include: [`${folders}/**/*.test.ts`],
-          exclude: ['**/*.root.test.ts', '**/*.kube.test.ts'],
+          exclude: ['**/*.root.test.ts', '**/*.kube.test.ts', '**/*.e2e.test.ts'],
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
         },

@@ -21,6 +21,10 @@ case $file in
     # Without root the programs must be there already; main.ts says which is not.
     if is_root; then setup linux modules kube-packages; else setup linux modules; fi
     ;;
+  e2e/main.ts)
+    # With kind nothing of the machine's is needed but libbpf, which goes into the image.
+    if is_root; then setup linux packages e2e-packages modules; else setup linux modules; fi
+    ;;
   bench/main.ts)
     setup linux root packages bench-packages modules bpffs
     ;;

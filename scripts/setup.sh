@@ -24,6 +24,7 @@ setup() {
       test-packages) [ -z "$(missing_test_packages)" ] || pending="$pending test_packages" ;;
       bench-packages) [ -z "$(missing_bench_packages)" ] || pending="$pending bench_packages" ;;
       kube-packages) [ -z "$(missing_kube_packages)" ] || pending="$pending kube_packages" ;;
+      e2e-packages) [ -z "$(missing_e2e_packages)" ] || pending="$pending e2e_packages" ;;
       bpffs) bpffs_ready || pending="$pending bpffs" ;;
       *) die "Unknown set-up step \"$step\"" ;;
     esac
@@ -129,8 +130,22 @@ missing_kube_packages() {
   has_command ip || echo iproute2
 }
 
+# What a cluster of local nodes runs (e2e/cluster/local). CNI plugins are looked for where Debian has them.
+missing_e2e_packages() {
+  missing_kube_packages
+  missing_test_packages
+  has_command containerd || echo containerd
+  has_command runc || echo runc
+  has_file /usr/lib/cni/bridge || echo containernetworking-plugins
+  has_command nft || echo nftables
+  has_command iptables || echo iptables
+  has_file /bin/busybox || echo busybox-static
+  has_command sysctl || echo procps
+}
+
 do_packages() { install_packages "$(missing_packages | tr '\n' ' ')"; }
 do_test_packages() { install_packages "$(missing_test_packages | tr '\n' ' ')"; }
+do_e2e_packages() { install_packages "$(missing_e2e_packages | tr '\n' ' ')"; }
 do_kube_packages() { install_packages "$(missing_kube_packages | tr '\n' ' ')"; }
 do_bench_packages() { install_packages "$(missing_bench_packages | tr '\n' ' ')"; }
 

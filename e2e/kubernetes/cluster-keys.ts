@@ -29,6 +29,12 @@ export interface ClientIdentity {
   readonly groups?: readonly string[];
 }
 
+/** By what the API server is reached besides localhost. */
+export interface ServerNames {
+  readonly names?: readonly string[];
+  readonly addresses?: readonly string[];
+}
+
 export class ClusterKeys {
   readonly directory: string;
   readonly #authority: KeyedCertificate;
@@ -39,18 +45,21 @@ export class ClusterKeys {
   }
 
   /** Writes ca.crt, apiserver.crt, apiserver.key, sa.key and sa.pub into `directory`, which is made. */
-  static async create(directory: string): Promise<ClusterKeys> {
+  static async create(
+    directory: string,
+    { names = [], addresses = [] }: ServerNames = {},
+  ): Promise<ClusterKeys> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const keys = await newKeys();
     const certificate = await sign({ subject: 'CN=test-cluster-ca', keys, extensions: authorityExtensions });
     const created = new ClusterKeys(directory, { certificate, keys });
     await created.#write('ca.crt', certificate.toString('pem'));
-    const names = new SubjectAlternativeNameExtension([
-      { type: 'dns', value: 'localhost' },
-      { type: 'dns', value: 'kubernetes.default.svc' },
-      { type: 'ip', value: '127.0.0.1' },
+    const alternatives = new SubjectAlternativeNameExtension([
+      ...['localhost', 'kubernetes.default.svc', ...names].map((value) => ({ type: 'dns' as const, value })),
+      ...['127.0.0.1', ...addresses].map((value) => ({ type: 'ip' as const, value })),
     ]);
-    await created.#issue('apiserver', { subject: 'CN=kube-apiserver', usage: '1.3.6.1.5.5.7.3.1', names });
+    const server = { subject: 'CN=kube-apiserver', usage: '1.3.6.1.5.5.7.3.1', names: alternatives };
+    await created.#issue('apiserver', server);
     const account = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     await created.#write('sa.key', account.privateKey.export({ type: 'sec1', format: 'pem' }).toString());
     await created.#write('sa.pub', account.publicKey.export({ type: 'spki', format: 'pem' }).toString());
@@ -62,14 +71,19 @@ export class ClusterKeys {
   }
 
   /** A kubeconfig file for a user of these names; the API server takes them from the certificate. */
-  async kubeconfig({ user, groups = [] }: ClientIdentity, server: string): Promise<string> {
-    const name = user.replaceAll(/[^A-Za-z0-9.-]/g, '-');
+  async kubeconfig(identity: ClientIdentity, server: string): Promise<string> {
+    const { certificate, key } = await this.clientCertificate(identity);
+    const user = { 'client-certificate': certificate, 'client-key': key };
+    return await this.#writeKubeconfig(fileName(identity), { server, user });
+  }
+
+  /** Files of a client certificate for a user of these names, and of its key. */
+  async clientCertificate(identity: ClientIdentity): Promise<{ certificate: string; key: string }> {
+    const { user, groups = [] } = identity;
+    const name = fileName(identity);
     const subject = [{ CN: [user] }, ...groups.map((group) => ({ O: [group] }))];
     await this.#issue(name, { subject, usage: '1.3.6.1.5.5.7.3.2' });
-    return await this.#writeKubeconfig(name, {
-      server,
-      user: { 'client-certificate': this.path(`${name}.crt`), 'client-key': this.path(`${name}.key`) },
-    });
+    return { certificate: this.path(`${name}.crt`), key: this.path(`${name}.key`) };
   }
 
   /** A kubeconfig file for whoever a bearer token says. */
@@ -119,6 +133,10 @@ export class ClusterKeys {
   async #write(name: string, text: string): Promise<void> {
     await writeFile(this.path(name), text, { mode: 0o600 });
   }
+}
+
+function fileName({ user }: ClientIdentity): string {
+  return user.replaceAll(/[^A-Za-z0-9.-]/g, '-');
 }
 
 const authorityExtensions = [

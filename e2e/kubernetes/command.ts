@@ -14,7 +14,7 @@ export interface Finished {
 export interface RunOptions {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  readonly stdin?: string;
+  readonly stdin?: string | Buffer;
 }
 
 /** Rejects with RigError `COMMAND_FAILED` only if the program cannot be started. */

@@ -1,0 +1,94 @@
+// `npm run e2e`: the end to end tests on a cluster of real nodes. Prepares what this machine can (programs, images), then
+// runs the tests; on the local backend in namespaces of their own. Arguments go to vitest: `-t NAME` runs one test.
+
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chooseBackend } from './cluster/choose-backend.ts';
+import { ClusterError } from './cluster/cluster-error.ts';
+import { KindCluster } from './cluster/kind/kind-cluster.ts';
+import { runIsolated } from './cluster/local/isolated-run.ts';
+import { beginRun, endRun } from './cluster/local/runs.ts';
+import { type Session, sessionEnv } from './cluster/session.ts';
+import { buildImages } from './images/build-images.ts';
+import { findClusterPrograms, findKubectl } from './kubernetes/programs.ts';
+import { RigError } from './kubernetes/rig-error.ts';
+
+const root = fileURLToPath(new URL('../', import.meta.url));
+const failures = join(root, '.weft/e2e-failures');
+const workers = 2;
+const building = { env: process.env, onBuild: say };
+
+function say(text: string): void {
+  console.error(`e2e: ${text}`);
+}
+
+async function main(filters: readonly string[]): Promise<number> {
+  rmSync(failures, { recursive: true, force: true });
+  try {
+    const backend = await chooseBackend(process.env);
+    say(`backend ${backend}`);
+    return backend === 'local' ? await runLocal(filters) : await runKind(filters);
+  } catch (error) {
+    if (!(error instanceof RigError || error instanceof ClusterError)) throw error;
+    say(`failed: ${error.message}`);
+    return 1;
+  }
+}
+
+async function runLocal(filters: readonly string[]): Promise<number> {
+  if (process.getuid?.() !== 0) {
+    throw new ClusterError('unsupported', 'The local backend needs root; run the same command with sudo');
+  }
+  const { etcd, kubernetes, coredns } = await findClusterPrograms(building);
+  const run = await beginRun();
+  try {
+    const archive = join(run.directory, 'images.tar');
+    await buildImages(archive, { coredns });
+    const cluster = { backend: 'local' as const, run, etcd, programs: kubernetes, workers };
+    const isolated = runIsolated(vitest(filters), environment({ cluster, images: [archive], failures }));
+    onSignal(() => isolated.kill());
+    return await isolated.ended;
+  } finally {
+    await endRun(run);
+  }
+}
+
+async function runKind(filters: readonly string[]): Promise<number> {
+  const directory = mkdtempSync(join(tmpdir(), 'weft-e2e-'));
+  const options = { name: 'weft-e2e', directory, kubectl: await findKubectl(building), workers };
+  const cluster = new KindCluster(options);
+  try {
+    // What a run left that was killed.
+    await cluster.down();
+    const archive = join(directory, 'images.tar');
+    await buildImages(archive, {});
+    const [program = '', ...args] = vitest(filters);
+    const session = { cluster: { backend: 'kind' as const, ...options }, images: [archive], failures };
+    const child = spawn(program, args, { stdio: 'inherit', env: environment(session) });
+    onSignal(() => void child.kill('SIGKILL'));
+    return await new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
+  } finally {
+    await cluster.down();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function vitest(filters: readonly string[]): readonly string[] {
+  const program = join(root, 'node_modules/vitest/vitest.mjs');
+  const config = join(root, 'e2e/vitest.config.ts');
+  return [process.execPath, program, 'run', '--root', root, '--config', config, ...filters];
+}
+
+function environment(session: Session): NodeJS.ProcessEnv {
+  return { ...process.env, ...sessionEnv(session) };
+}
+
+/** However the tests end, this process goes on until what they made is removed. */
+function onSignal(end: () => void): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
+}
+
+process.exitCode = await main(process.argv.slice(2));
