@@ -5,6 +5,14 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import type { Model } from '../../mesh/model/model.ts';
+import { decodeHttpAuthorization, encodeHttpAuthorization } from '../../mesh/xds/http-authorization-codec.ts';
+import {
+  decodeRequestAuthentication,
+  encodeRequestAuthentication,
+} from '../../mesh/xds/request-authentication-codec.ts';
+import { decodeServiceRouting, encodeServiceRouting } from '../../mesh/xds/routing-codec.ts';
+import { decodeWaypoint, encodeWaypoint } from '../../mesh/xds/waypoint-codec.ts';
 import { buildResources } from '../resources/resources.ts';
 import { parseManifest } from '../source/parse-manifest.ts';
 import { formatProblem } from '../source/problem.ts';
@@ -30,6 +38,19 @@ describe('translate()', () => {
   });
 });
 
+/** What cannot be decoded would stay unknown to a waypoint, whatever the statuses say. */
+function undecodable({ routings, waypoints, policies, requestAuthentications }: Model): string[] {
+  const decoded = [
+    ...[...routings.values()].map((value) => decodeServiceRouting(encodeServiceRouting(value).any)),
+    ...[...waypoints.values()].map((value) => decodeWaypoint(encodeWaypoint(value).any)),
+    ...[...policies.values()].map((value) => decodeHttpAuthorization(encodeHttpAuthorization(value).any)),
+    ...[...requestAuthentications.values()].map((value) =>
+      decodeRequestAuthentication(encodeRequestAuthentication(value).any),
+    ),
+  ];
+  return decoded.flatMap((result) => (result.ok ? [] : [result.reason]));
+}
+
 /** A first line `# options: {...}` in the input replaces translate's options. */
 function render(text: string, name: string): string {
   const line = /^# options: (.*)$/m.exec(text);
@@ -37,6 +58,7 @@ function render(text: string, name: string): string {
   const { objects, problems } = parseManifest(text, `${name}.in.yaml`);
   const resources = buildResources(objects.map(({ typed }) => typed));
   const { model, statuses } = translate(resources, { clusterId: 'Kubernetes', ...options });
+  expect(undecodable(model)).toEqual([]);
   const conditions = statuses.map(({ kind, namespace, name, conditions, ...rest }) => ({
     object: `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`,
     conditions: conditions.map(conditionLine),
