@@ -444,6 +444,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   }
 
   #endIfStillIdle(): void {
+    this.#drainTimer?.cancel();
     this.#drainTimer = this.#loop.after(this.#settings.drainGraceMs, () => {
       if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held.slab === undefined)
         this.#finish();
