@@ -411,6 +411,7 @@ export class Forwarding implements AttemptOwner {
   }
 
   #finish(): void {
+    if (this.#done) return;
     this.#done = true;
     this.#deadline?.cancel();
     this.#delay?.cancel();

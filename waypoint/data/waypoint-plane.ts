@@ -238,6 +238,12 @@ export class WaypointPlane {
     return { connections: this.#pools.connections, tunnels: this.#dialer.tunnels.size };
   }
 
+  /** Requests to endpoints of the service, and those of them that wait for a connection. */
+  requestsTo(service: ServiceKey): { readonly active: number; readonly waiting: number } {
+    const { active, waiting } = this.#limits.of(service);
+    return { active, waiting };
+  }
+
   applyModel(delta: ModelDelta): void {
     this.#store.apply(delta);
     this.balancer.onChange(this.snapshot, delta);
