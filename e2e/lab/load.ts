@@ -86,6 +86,7 @@ export class Load {
     let started = performance.now();
     const socket = await this.#connect();
     const reader = new Reader(socket);
+    let open = true;
     try {
       do {
         if (kind !== 'connections') started = performance.now();
@@ -93,16 +94,17 @@ export class Load {
           socket.write(echoMessage);
           await reader.take(echoMessage.length);
         } else {
-          await this.#httpExchange(socket, reader, kind === 'connections');
+          open = await this.#httpExchange(socket, reader, kind === 'connections');
         }
         this.#succeed(started);
-      } while (!this.#stopping && kind !== 'connections');
+      } while (!this.#stopping && open && kind !== 'connections');
     } finally {
       socket.destroy();
     }
   }
 
-  async #httpExchange(socket: Socket, reader: Reader, last: boolean): Promise<void> {
+  /** False if the server takes no further request on the connection. */
+  async #httpExchange(socket: Socket, reader: Reader, last: boolean): Promise<boolean> {
     const connection = last ? 'close' : 'keep-alive';
     socket.write(`GET / HTTP/1.1\r\nhost: ${this.#request.host}\r\nconnection: ${connection}\r\n\r\n`);
     const head = await reader.takeUntil('\r\n\r\n');
@@ -110,6 +112,7 @@ export class Load {
     const body = (await reader.take(length)).toString();
     const server = /"pod":"([^"]+)"/.exec(body)?.[1];
     if (server !== undefined) this.#servers[server] = (this.#servers[server] ?? 0) + 1;
+    return !/^connection: *close/im.test(head);
   }
 
   async #bulk(): Promise<void> {

@@ -189,14 +189,21 @@ describe.skipIf(skipKernelTests)(`a waypoint in the mesh${skipReason}`, () => {
     await eventually('allowed again: web', async () => await callApi(web, apiAddress));
   });
 
-  test('one of two that ends in order under load fails no request', { timeout }, async () => {
-    await startLoad('connections');
-    await moreLoad(100);
-    expect(await mesh.waypoint('gate-1').stop()).toBe(0);
-    await moreLoad(200);
-    expect(await web.agent.call('stopLoad', 'load')).toMatchObject({ failed: 0, errors: {} });
-    await mesh.startWaypoint(mesh.pod('gate-1'));
-  });
+  test.each([
+    ['connections of one request', 'connections'],
+    ['kept connections', 'requests'],
+  ] as const)(
+    'one of two that ends in order under load fails no request: %s',
+    { timeout },
+    async (_what, kind) => {
+      await startLoad(kind);
+      await moreLoad(100);
+      expect(await mesh.waypoint('gate-1').stop()).toBe(0);
+      await moreLoad(200);
+      expect(await web.agent.call('stopLoad', 'load')).toMatchObject({ failed: 0, errors: {} });
+      await mesh.startWaypoint(mesh.pod('gate-1'));
+    },
+  );
 
   test('a killed one costs no connection that comes after it', { timeout }, async () => {
     await startLoad('connections');
