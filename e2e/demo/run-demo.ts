@@ -64,7 +64,7 @@ export interface RunOptions {
 
 /** Returns the exit status: 0 when every step holds, 1 when one failed, 130 when aborted. */
 export async function runDemo({ labName, report, keep, signal }: RunOptions): Promise<number> {
-  report.note('Starting two nodes, six pods, a controller and two ztunnels ...');
+  report.note('Starting two nodes, eleven pods, a controller and two ztunnels ...');
   const started = performance.now();
   const world = await unlessAborted(signal, DemoWorld.start(labName));
   if (world === 'aborted') {
