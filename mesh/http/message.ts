@@ -1,5 +1,5 @@
 // A request and a response head as routing, policies and filters see them: pseudo headers taken apart from the fields.
-// Only shapes and the way from and to the header list of a stream; no bytes.
+// Only shapes and the way from the header list of a stream; no bytes.
 
 import type { Header } from '../h2/header.ts';
 
@@ -42,25 +42,9 @@ export function parseRequestHead(list: readonly Header[]): RequestHead {
   return { method, scheme: scheme === 'https' ? 'https' : 'http', authority, path, upgrade, headers };
 }
 
-export function formatRequestHead(head: RequestHead): Header[] {
-  const list: Header[] = [
-    [':method', head.method],
-    [':scheme', head.scheme],
-    [':authority', head.authority],
-    [':path', head.path],
-  ];
-  if (head.upgrade !== undefined) list.push([':upgrade', head.upgrade]);
-  for (const header of head.headers) list.push(header);
-  return list;
-}
-
 export function parseResponseHead(list: readonly Header[]): ResponseHead {
   const [first] = list;
   return first?.[0] === ':status'
     ? { status: Number(first[1]), headers: list.slice(1) }
     : { status: 0, headers: list };
-}
-
-export function formatResponseHead({ status, headers }: ResponseHead): Header[] {
-  return [[':status', String(status)], ...headers];
 }
