@@ -11,8 +11,8 @@ export interface DemoOptions {
 
 export const usage = `Usage: npm run demo [-- OPTIONS]
 
-Shows the mesh at work on this machine: two nodes, six pods, one controller and a ztunnel a node, in network
-namespaces of their own. Needs root. Nothing is left behind.
+Shows the mesh at work on this machine: two nodes, eleven pods, one controller, a ztunnel a node and a
+waypoint, in network namespaces of their own. Needs root. Nothing is left behind.
 
   --json    print one JSON line a step
   --keep    leave everything running, and say what to try
