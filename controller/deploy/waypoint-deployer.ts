@@ -1,6 +1,6 @@
 // Keeps up the objects that run each waypoint of a cluster, while leading: applied when what is wanted changes, looked
-// at again every minute. An object of the same name that the Gateway does not own is somebody's and stays as it is; the
-// Gateway's status then says what is in the way.
+// at again every minute. Where an object of that name is not the Gateway's nothing is applied, and the Gateway's status says
+// what is in the way.
 
 import { Backoff } from '../../mesh/runtime/backoff.ts';
 import type { Clock } from '../../mesh/runtime/clock.ts';
@@ -181,21 +181,29 @@ export class WaypointDeployer {
     return readOverlay(found.data ?? {}, source);
   }
 
-  /** Reads each object before it is written: what the Gateway does not own is not ours to change. */
+  /**
+   * Reads every object before any is written. What the Gateway does not own is not ours to change, and beside it nothing
+   * is made: a waypoint with somebody else's service account would lend that its trust.
+   */
   async #apply({ wanted, unwanted }: WaypointObjects, uid: string): Promise<readonly string[]> {
-    const inTheWay: string[] = [];
-    for (const manifest of wanted) {
-      const { namespace, name } = manifest.metadata;
-      const live = await this.#get<LiveObject>(manifestPath(manifest));
-      if (live !== undefined && !isOwned(live, uid))
-        inTheWay.push(`${manifest.kind} ${namespace}/${name} exists and is not the Gateway's`);
-      else await this.#put(manifest, live?.metadata.uid);
+    const live = new Map<Manifest, LiveObject>();
+    for (const manifest of [...wanted, ...unwanted]) {
+      const found = await this.#get<LiveObject>(manifestPath(manifest));
+      if (found !== undefined) live.set(manifest, found);
     }
+    const inTheWay = wanted.filter((manifest) => live.has(manifest) && !isOwned(live.get(manifest), uid));
+    if (inTheWay.length > 0) {
+      return inTheWay.map(
+        ({ kind, metadata }) =>
+          `${kind} ${metadata.namespace}/${metadata.name} exists and is not the Gateway's`,
+      );
+    }
+    for (const manifest of wanted) await this.#put(manifest, live.get(manifest)?.metadata.uid);
     for (const manifest of unwanted) {
-      const live = await this.#get<LiveObject>(manifestPath(manifest));
-      if (live !== undefined && isOwned(live, uid)) await this.#delete(manifest, live);
+      const found = live.get(manifest);
+      if (found !== undefined && isOwned(found, uid)) await this.#delete(manifest, found);
     }
-    return inTheWay;
+    return [];
   }
 
   async #get<T>(path: string): Promise<T | undefined> {
@@ -238,8 +246,8 @@ interface LiveObject {
   };
 }
 
-function isOwned({ metadata }: LiveObject, uid: string): boolean {
-  return (metadata.ownerReferences ?? []).some((owner) => owner.uid === uid);
+function isOwned(object: LiveObject | undefined, uid: string): boolean {
+  return (object?.metadata.ownerReferences ?? []).some((owner) => owner.uid === uid);
 }
 
 const resources: Readonly<Record<string, string>> = {

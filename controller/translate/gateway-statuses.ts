@@ -7,12 +7,21 @@ import { gatewayKeyOf, hbonePort, type GatewaysContext, type Waypoint, type Wayp
 import type { ServiceDraft } from './service-draft.ts';
 import { badCondition, type Condition, goodCondition, type GatewayDetails } from './statuses.ts';
 import type { Bindings } from './waypoint-bindings.ts';
+import type { WorkloadDraft } from './workload-draft.ts';
+
+export interface GatewayUse {
+  /** Services that stand for waypoints. */
+  readonly standIns: readonly ServiceDraft[];
+  readonly bindings: Bindings;
+  /** All workloads. */
+  readonly byNamespace: ReadonlyMap<string, readonly WorkloadDraft[]>;
+}
 
 /** Also says what each waypoint is told about itself. */
 export function finishGateways(
   context: GatewaysContext,
   waypoints: Waypoints,
-  { standIns, bindings }: { readonly standIns: readonly ServiceDraft[]; readonly bindings: Bindings },
+  { standIns, bindings, byNamespace }: GatewayUse,
 ): readonly WaypointConfig[] {
   const services = new Map(standIns.map((draft) => [draft.service.key, draft]));
   for (const object of context.resources.Gateway.values()) {
@@ -23,9 +32,26 @@ export function finishGateways(
     const service = services.get(waypoint.service);
     const served = bindings.served.get(waypoint.key)?.length ?? 0;
     reportReadiness(context, waypoint, served);
+    reportSharedIdentity(context, waypoint, byNamespace.get(waypoint.object.metadata.namespace) ?? []);
     context.statuses.describe('Gateway', waypoint.object.metadata, { gateway: details(waypoint, service) });
     return config(context, waypoint, service);
   });
+}
+
+/** Whoever has the waypoint's identity is trusted as the waypoint. */
+function reportSharedIdentity(
+  { statuses }: GatewaysContext,
+  { object, pods }: Waypoint,
+  workloads: readonly WorkloadDraft[],
+): void {
+  const { metadata } = object;
+  const own = new Set(pods);
+  const others = workloads.filter((draft) => draft.base.serviceAccount === metadata.name && !own.has(draft));
+  const [first] = others;
+  if (first === undefined) return;
+  const more = others.length === 1 ? '' : ` and ${others.length - 1} more`;
+  const message = `In force, but ${first.base.name}${more} of namespace ${metadata.namespace} is no pod of the waypoint, has its service account "${metadata.name}", and so is trusted as the waypoint`;
+  statuses.remark('Gateway', metadata, { reason: 'ServiceAccountShared', message });
 }
 
 function config(

@@ -111,6 +111,12 @@ function translateGateway(context: GatewaysContext, object: GatewayObject): Wayp
     context.statuses.reject('Gateway', metadata, { reason: 'Invalid', message, field: ['metadata', 'name'] });
     return undefined;
   }
+  if (name === 'default') {
+    const message =
+      'The waypoint runs as the service account of its name, and every pod of a namespace may run as "default"';
+    context.statuses.reject('Gateway', metadata, { reason: 'Invalid', message, field: ['metadata', 'name'] });
+    return undefined;
+  }
   const { from, selector } = listener.allowedRoutes.namespaces;
   const hostname = serviceHostname(namespace, name);
   return {

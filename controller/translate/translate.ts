@@ -86,7 +86,7 @@ export function* translateInSteps(
   const trafficPolicies = applyTrafficPolicies(context, services);
   yield;
   const routings = translateRoutes({ ...context, bindings, services, policies: trafficPolicies });
-  const waypointConfigs = finishGateways(context, waypoints, { standIns, bindings });
+  const waypointConfigs = finishGateways(context, waypoints, { standIns, bindings, byNamespace });
 
   yield;
   const finished = workloads.map(finishWorkload);
