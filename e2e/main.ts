@@ -1,5 +1,6 @@
 // `npm run e2e`: the end to end tests on a cluster of real nodes. Prepares what this machine can (programs, images), then
 // runs the tests; on the local backend in namespaces of their own. Arguments go to vitest: `-t NAME` runs one test.
+// `--hold` instead brings a local cluster up and holds it; `--held` runs tests on that one.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,15 +10,18 @@ import { fileURLToPath } from 'node:url';
 import { chooseBackend } from './cluster/choose-backend.ts';
 import { ClusterError } from './cluster/cluster-error.ts';
 import { KindCluster } from './cluster/kind/kind-cluster.ts';
+import { enterHeld, readHeld, recordHeld } from './cluster/local/held-cluster.ts';
 import { runIsolated } from './cluster/local/isolated-run.ts';
 import { beginRun, endRun } from './cluster/local/runs.ts';
 import { type Session, sessionEnv } from './cluster/session.ts';
 import { buildImages } from './images/build-images.ts';
+import { findGatewayCrds } from './kubernetes/gateway-crds.ts';
 import { findClusterPrograms, findKubectl } from './kubernetes/programs.ts';
 import { RigError } from './kubernetes/rig-error.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 const failures = join(root, '.weft/e2e-failures');
+const heldFile = join(root, '.weft/e2e-held.json');
 const workers = 2;
 const building = { env: process.env, onBuild: say };
 
@@ -26,9 +30,10 @@ function say(text: string): void {
 }
 
 async function main(filters: readonly string[]): Promise<number> {
-  rmSync(failures, { recursive: true, force: true });
   try {
-    const backend = await chooseBackend(process.env);
+    rmSync(failures, { recursive: true, force: true });
+    if (filters[0] === '--held') return await runHeld(filters.slice(1));
+    const backend = filters[0] === '--hold' ? 'local' : await chooseBackend(process.env);
     say(`backend ${backend}`);
     return backend === 'local' ? await runLocal(filters) : await runKind(filters);
   } catch (error) {
@@ -48,7 +53,11 @@ async function runLocal(filters: readonly string[]): Promise<number> {
     const archive = join(run.directory, 'images.tar');
     await buildImages(archive, { coredns });
     const cluster = { backend: 'local' as const, run, etcd, programs: kubernetes, workers };
-    const isolated = runIsolated(vitest(filters), environment({ cluster, images: [archive], failures }));
+    const session = { cluster, images: [archive], failures, ...(await gatewayDefinitions()) };
+    const hold = filters[0] === '--hold';
+    const program = hold ? [process.execPath, join(root, 'e2e/cluster/hold-main.ts')] : vitest(filters);
+    const isolated = runIsolated(program, environment(session));
+    if (hold) recordHeld(heldFile, { pid: isolated.pid, session: { ...session, held: true } });
     onSignal(() => isolated.kill());
     return await isolated.ended;
   } finally {
@@ -65,15 +74,30 @@ async function runKind(filters: readonly string[]): Promise<number> {
     await cluster.down();
     const archive = join(directory, 'images.tar');
     await buildImages(archive, {});
-    const [program = '', ...args] = vitest(filters);
-    const session = { cluster: { backend: 'kind' as const, ...options }, images: [archive], failures };
-    const child = spawn(program, args, { stdio: 'inherit', env: environment(session) });
-    onSignal(() => void child.kill('SIGKILL'));
-    return await new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
+    const described = { backend: 'kind' as const, ...options };
+    const session = { cluster: described, images: [archive], failures, ...(await gatewayDefinitions()) };
+    return await runPlain(vitest(filters), session);
   } finally {
     await cluster.down();
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+async function runHeld(filters: readonly string[]): Promise<number> {
+  const held = readHeld(heldFile);
+  return await runPlain([...enterHeld(held), ...vitest(filters)], held.session);
+}
+
+function runPlain([program = '', ...args]: readonly string[], session: Session): Promise<number> {
+  const child = spawn(program, args, { stdio: 'inherit', env: environment(session) });
+  onSignal(() => void child.kill('SIGKILL'));
+  return new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)));
+}
+
+async function gatewayDefinitions(): Promise<Pick<Session, 'gatewayCrds'>> {
+  const gatewayCrds = await findGatewayCrds();
+  if (gatewayCrds === undefined) say('Gateway API is left out: its Go module could not be fetched');
+  return gatewayCrds === undefined ? {} : { gatewayCrds };
 }
 
 function vitest(filters: readonly string[]): readonly string[] {

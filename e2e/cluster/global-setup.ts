@@ -3,7 +3,8 @@
 import { join } from 'node:path';
 import { session, sessionCluster } from './session.ts';
 
-export async function setup(): Promise<() => Promise<void>> {
+export async function setup(): Promise<(() => Promise<void>) | undefined> {
+  if (session().held === true) return undefined;
   const cluster = sessionCluster();
   const started = performance.now();
   try {

@@ -14,6 +14,10 @@ export interface Session {
   readonly cluster: SessionCluster;
   /** Archives that every node has from its start. */
   readonly images: readonly string[];
+  /** Folder with the CRDs of Gateway API: `standard/` and `experimental/`; undefined if it could not be had. */
+  readonly gatewayCrds?: string;
+  /** The cluster is up already and stays up. */
+  readonly held?: true;
   /** Where logs are kept of tests that failed. */
   readonly failures: string;
 }

@@ -6,6 +6,8 @@ import { spawn } from 'node:child_process';
 import { ClusterError } from '../cluster-error.ts';
 
 export interface IsolatedRun {
+  /** Of the process outside whose only child is process 1 inside. */
+  readonly pid: number;
   /** Exit status. */
   readonly ended: Promise<number>;
   /** Ends everything in it at once. */
@@ -33,5 +35,5 @@ export function runIsolated(argv: readonly string[], env: NodeJS.ProcessEnv): Is
     });
     child.on('exit', (code) => resolve(code ?? 1));
   });
-  return { ended, kill: () => void child.kill('SIGKILL') };
+  return { pid: child.pid ?? 0, ended, kill: () => void child.kill('SIGKILL') };
 }
