@@ -33,6 +33,7 @@ beforeEach(async () => {
     problems: () => [],
     nodes: () => [],
     certificates: () => authority.rotation(),
+    cluster: () => undefined,
     secret: () => secret,
     rotate: (step) =>
       step === 'start' ? authority.startRotation() : authority.advanceRotation({ force: step === 'force' }),

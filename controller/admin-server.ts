@@ -8,6 +8,7 @@ import { isLoopback, parseIpAddress } from '../mesh/model/ip-address.ts';
 import type { Model } from '../mesh/model/model.ts';
 import { isAuthorized } from './admin-secret.ts';
 import { CaError } from './ca/ca-error.ts';
+import type { ClusterReport } from './cluster-report.ts';
 import { splitAddress } from './config.ts';
 import { formatProblem, type Problem } from './source/problem.ts';
 import type { ObjectStatus } from './translate/statuses.ts';
@@ -24,6 +25,8 @@ export interface AdminView {
   /** One entry for each connected node. */
   nodes(): readonly unknown[];
   certificates(): unknown;
+  /** Undefined where resources come from a directory. */
+  cluster(): ClusterReport | undefined;
   /** Undefined before the secret is known: nothing can be changed. */
   secret(): string | undefined;
   /** Resolves with the rotation's status. Rejects with CaError. */
@@ -100,6 +103,10 @@ export class AdminServer {
         return json(this.#view.nodes());
       case '/certificates':
         return json(this.#view.certificates());
+      case '/cluster': {
+        const report = this.#view.cluster();
+        return report === undefined ? plain(404, 'Resources come from a directory\n') : json(report);
+      }
       case '/debug/problems':
         return json(this.#view.problems().map((problem) => ({ ...problem, text: formatProblem(problem) })));
       default:
@@ -137,6 +144,7 @@ const paths = [
   '/statuses',
   '/nodes',
   '/certificates',
+  '/cluster',
   '/debug/problems',
 ];
 

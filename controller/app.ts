@@ -85,6 +85,7 @@ export class Controller {
     this.#xds = new XdsServer({ store: this.#store, authenticate, clock, logger: logger('xds') });
     this.#metrics = new ControllerMetrics({
       connectedNodes: () => this.#xds.streams().length,
+      cluster: () => this.#cluster?.report(),
       xdsCounters: () => this.#xds.counters,
     });
     this.#admin = new AdminServer({
@@ -98,6 +99,7 @@ export class Controller {
       problems: () => this.#problems,
       nodes: () => this.#xds.streams(),
       certificates: () => this.#authority?.rotation() ?? {},
+      cluster: () => this.#cluster?.report(),
       secret: () => this.#adminSecret,
       rotate: (step) => this.#rotate(step),
     });

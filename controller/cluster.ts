@@ -15,10 +15,11 @@ import { EventWriter } from './event-writer.ts';
 import type { Authenticator } from './identity/authenticator.ts';
 import { TokenReviewer, type WaypointPods } from './identity/token-review.ts';
 import { KubeClient } from './kubernetes/kube-client.ts';
+import type { ClusterReport } from './cluster-report.ts';
 import { LeaderElection } from './leader.ts';
 import { withProblems } from './problem-statuses.ts';
 import type { Resources } from './resources/resources.ts';
-import { ClusterSource, type WatchReport } from './source/cluster-source.ts';
+import { ClusterSource } from './source/cluster-source.ts';
 import type { Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -116,12 +117,15 @@ export class Cluster {
     this.givenCa = new SecretIssuer(client, { namespace, name: caSecret });
   }
 
-  get leading(): boolean {
-    return this.#leader.leading;
-  }
-
-  watches(): readonly WatchReport[] {
-    return this.#source.watches();
+  /** How it stands with the API server. */
+  report(): ClusterReport {
+    return {
+      server: this.#client.server,
+      leading: this.#leader.leading,
+      leader: this.#leader.holder,
+      statuses: { ...this.#statuses.counters, waiting: this.#statuses.waiting },
+      watches: this.#source.watches(),
+    };
   }
 
   /** Begins to stand for election. */

@@ -2,11 +2,14 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { Model } from '../mesh/model/model.ts';
+import type { ClusterReport } from './cluster-report.ts';
 import type { Problem } from './source/problem.ts';
 
 /** What is read at each scrape. */
 export interface MetricSources {
   connectedNodes(): number;
+  /** Undefined where resources come from a directory. */
+  cluster(): ClusterReport | undefined;
   xdsCounters(): { readonly responses: number; readonly resources: number; readonly nacks: number };
 }
 
@@ -64,6 +67,7 @@ export class ControllerMetrics {
       help: 'Configuration responses that a node refused in part',
       read: () => sources.xdsCounters().nacks,
     });
+    addClusterMetrics(registers, () => sources.cluster());
   }
 
   /** @param options.durationMs how long the translation took */
@@ -79,6 +83,52 @@ export class ControllerMetrics {
       this.#problems.set({ severity }, problems.filter((problem) => problem.severity === severity).length);
     }
   }
+}
+
+/** Without a cluster they are there and have no values. */
+function addClusterMetrics(registers: Registry[], read: () => ClusterReport | undefined): void {
+  new Gauge({
+    name: 'weft_controller_leading',
+    help: 'Whether this replica leads: writes statuses and events, keeps up waypoints',
+    registers,
+    collect() {
+      this.set(read()?.leading === true ? 1 : 0);
+    },
+  });
+  new Counter({
+    name: 'weft_controller_status_writes_total',
+    help: 'Statuses written to the API server by result',
+    labelNames: ['result'],
+    registers,
+    collect() {
+      const statuses = read()?.statuses;
+      this.reset();
+      if (statuses === undefined) return;
+      this.inc({ result: 'written' }, statuses.written);
+      this.inc({ result: 'failed' }, statuses.failed);
+    },
+  });
+  new Gauge({
+    name: 'weft_controller_watched_objects',
+    help: 'Objects known of the API server by kind',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, objects } of read()?.watches ?? []) this.set({ kind }, objects);
+    },
+  });
+  new Gauge({
+    name: 'weft_controller_watch_failing',
+    help: 'Whether the watch of a kind does not work at the moment',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, failure } of read()?.watches ?? [])
+        this.set({ kind }, failure === undefined ? 0 : 1);
+    },
+  });
 }
 
 interface Scraped {

@@ -36,7 +36,7 @@ interface Pending {
 export class EventWriter {
   readonly #options: EventWriterOptions;
   readonly #closing = new AbortController();
-  #told: ReadonlySet<string> = new Set();
+  #told = new Set<string>();
   #statuses: readonly ObjectStatus[] = [];
   #queue: Pending[] = [];
   #running: Promise<void> | undefined;
@@ -68,7 +68,7 @@ export class EventWriter {
     for (const status of this.#statuses) {
       for (const { type, status: value, reason, message } of allConditions(status)) {
         if (!isBadCondition({ type, status: value })) continue;
-        const key = `${formatReference(status)} ${reason} ${message}`;
+        const key = keyOf({ reference: status, reason, message });
         told.add(key);
         if (!this.#told.has(key) && this.#queue.length < maxQueue) {
           this.#queue.push({ reference: status, reason, message });
@@ -88,6 +88,8 @@ export class EventWriter {
         // 409: said before.
         if (error instanceof KubeError && error.code === 'CONFLICT') return;
         if (this.#closing.signal.aborted) return;
+        // Told after all the next time, by whoever leads then.
+        this.#told.delete(keyOf(next));
         const reason = error instanceof Error ? error.message : String(error);
         this.#options.logger.debug({ reason }, 'event could not be written');
       });
@@ -127,4 +129,8 @@ export class EventWriter {
     const path = `/api/v1/namespaces/${namespace}/events`;
     await client.request({ method: 'POST', path, body, signal: this.#closing.signal, timeoutMs: 10_000 });
   }
+}
+
+function keyOf({ reference, reason, message }: Pending): string {
+  return `${formatReference(reference)} ${reason} ${message}`;
 }

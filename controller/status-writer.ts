@@ -93,8 +93,20 @@ export class StatusWriter {
   /** A new leader looks at every object; one that lost leads nothing more to the API server. */
   lead(leading: boolean): void {
     this.#leading = leading;
-    if (leading) for (const key of this.#tracked.keys()) this.#queue.add(key);
+    if (leading) {
+      for (const [key, tracked] of this.#tracked) {
+        this.#queue.add(key);
+        // What failed before the lease was lost, mostly for the same reason, need not wait as long now.
+        tracked.failures = 0;
+        tracked.notBefore = Math.min(tracked.notBefore, this.#options.clock.monotonic() + intervalMs);
+      }
+    }
     this.#pump();
+  }
+
+  /** Objects whose status is still to be looked at or written. */
+  get waiting(): number {
+    return this.#queue.size + this.#underWay.size;
   }
 
   async close(): Promise<void> {

@@ -146,6 +146,7 @@ describe('metrics', () => {
     const waypoint = await new ProcessMetrics({ version: 'test' }).render();
     const controller = new ControllerMetrics({
       connectedNodes: () => 0,
+      cluster: () => undefined,
       xdsCounters: () => ({ responses: 0, resources: 0, nacks: 0 }),
     });
     const text = `${connections}${node}${requests}${waypoint}${await controller.registry.metrics()}`;

@@ -52,7 +52,7 @@ export interface KindWatchOptions {
   readonly pageSize?: number;
   /** Longest silence; default 150 s, more than two bookmarks (one a minute). */
   readonly stallMs?: number;
-  /** Longest wait between attempts; default 30 s. */
+  /** Longest wait between attempts of our own accord; default 5 s. */
   readonly maxDelayMs?: number;
   /** In [0, 1); default Math.random. */
   readonly random?: () => number;
@@ -63,8 +63,10 @@ const minDelayMs = 200;
 const maxRetryAfterMs = 120_000;
 /** The API server ends a watch after this and up to twice as long, spread so that not all end at once. */
 const watchSeconds = 300;
-/** A watch that lived as long proves that the connection works. */
+/** A watch that was open as long proves that the connection works. */
 const goodWatchMs = 5_000;
+/** Those that are hastened come spread over this, and each not more often than in twice of it. */
+const hastenWithinMs = 500;
 
 export class KindWatch {
   readonly #options: KindWatchOptions;
@@ -75,15 +77,20 @@ export class KindWatch {
   /** Where to go on; undefined: list first. */
   #resourceVersion: string | undefined;
   #state: WatchState = { synced: false };
+  /** Monotonic ms at which the watch under way was accepted. */
+  #openedAt: number | undefined;
   /** Cuts the list or watch under way short. */
   #current = new AbortController();
+  /** Cuts the wait for the next attempt short; undefined where the API server said how long to wait. */
+  #waiting: AbortController | undefined;
+  #hastenedAt = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   constructor(options: KindWatchOptions, receiver: KindWatchReceiver) {
     this.#options = options;
     this.#receiver = receiver;
     this.#random = options.random ?? Math.random;
-    const { maxDelayMs = 30_000 } = options;
+    const { maxDelayMs = 5_000 } = options;
     this.#backoff = new Backoff({ minMs: minDelayMs, maxMs: maxDelayMs, jitter: 0.5, random: this.#random });
   }
 
@@ -101,6 +108,17 @@ export class KindWatch {
     this.#current.abort();
   }
 
+  /**
+   * The API server answers others again: ends a wait of our own choosing soon. The wait after that is as long as it
+   * would have been, so that hastening in vain makes no storm.
+   */
+  hasten(): void {
+    const now = this.#options.clock.monotonic();
+    if (now - this.#hastenedAt < 2 * hastenWithinMs) return;
+    this.#hastenedAt = now;
+    this.#waiting?.abort();
+  }
+
   /** No call of the receiver afterwards. Idempotent. */
   async close(): Promise<void> {
     this.#closing.abort();
@@ -112,12 +130,14 @@ export class KindWatch {
   }
 
   async #run(): Promise<void> {
+    const { clock } = this.#options;
     while (!this.#closed) {
-      const startedAt = this.#options.clock.monotonic();
+      this.#openedAt = undefined;
       const failure = await this.#step();
       if (this.#closed) return;
-      const lived = this.#options.clock.monotonic() - startedAt;
-      if (failure === undefined && lived >= goodWatchMs) this.#backoff.reset();
+      // However it ended: what ends a good watch says nothing about the next.
+      const openedAt = this.#openedAt as number | undefined;
+      if (openedAt !== undefined && clock.monotonic() - openedAt >= goodWatchMs) this.#backoff.reset();
       await this.#delay(failure);
     }
   }
@@ -205,7 +225,10 @@ export class KindWatch {
       accept: metadataOnly ? metadataType('PartialObjectMetadata') : 'application/json',
       signal,
       stallMs,
-      onOpen: () => this.#report({ synced: true }),
+      onOpen: () => {
+        this.#openedAt = this.#options.clock.monotonic();
+        this.#report({ synced: true });
+      },
       onEvent: (event) => {
         if (!signal.aborted) this.#onEvent(event);
       },
@@ -227,9 +250,15 @@ export class KindWatch {
   }
 
   async #delay(failure: KubeError | undefined): Promise<void> {
+    const { clock } = this.#options;
     const backoffMs = this.#backoff.next();
-    const delayMs = Math.max(backoffMs, Math.min(maxRetryAfterMs, failure?.retryAfterMs ?? 0));
-    await waitFor(this.#options.clock, delayMs, this.#closing.signal);
+    const wishMs = Math.min(maxRetryAfterMs, failure?.retryAfterMs ?? 0);
+    if (wishMs > 0) return await waitFor(clock, Math.max(backoffMs, wishMs), this.#closing.signal);
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    await waitFor(clock, backoffMs, AbortSignal.any([this.#closing.signal, waiting.signal]));
+    this.#waiting = undefined;
+    if (waiting.signal.aborted) await waitFor(clock, this.#random() * hastenWithinMs, this.#closing.signal);
   }
 }
 

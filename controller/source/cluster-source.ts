@@ -3,13 +3,10 @@
 // talks nonsense; absence counts only when the API server itself says so. The handler hears of changes in one go.
 
 import type { Clock, Timer } from '../../mesh/runtime/clock.ts';
-import { Backoff } from '../../mesh/runtime/backoff.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
-import { discoverKinds, type ServedKind, type WantedKind } from '../kubernetes/api-discovery.ts';
+import type { ServedKind, WantedKind } from '../kubernetes/api-discovery.ts';
 import type { KubeClient } from '../kubernetes/kube-client.ts';
-import { KindWatch, type KindWatchOptions, type WatchState } from '../kubernetes/kind-watch.ts';
-import type { KubeError } from '../kubernetes/kube-error.ts';
-import { waitFor } from '../kubernetes/wait.ts';
+import { KindWatch, type KindWatchOptions } from '../kubernetes/kind-watch.ts';
 import { metadataOnlySchema } from '../resources/core-kinds.ts';
 import { gatewayGroup } from '../resources/gateway-kinds.ts';
 import {
@@ -27,9 +24,11 @@ import {
   type ObjectKey,
   type Resources,
 } from '../resources/resources.ts';
-import { clusterPlace, KindObjects, type LiveStatus } from './kind-objects.ts';
+import { KindObjects, type LiveStatus } from './kind-objects.ts';
 import type { Problem } from './problem.ts';
 import type { ResourceSource, ResourcesHandler } from './resource-source.ts';
+import { isDefinitionOf, ServedKinds } from './served-kinds.ts';
+import { WatchHealth } from './watch-health.ts';
 
 export interface ClusterSourceOptions {
   readonly client: KubeClient;
@@ -57,21 +56,10 @@ export interface WatchReport {
 const debounceMs = 25;
 /** A cluster that never rests is published at least this often. */
 const maxDelayMs = 250;
-/** A definition is served some moments after it was established. */
-const rediscoverMs = [200, 1_000, 4_000, 15_000];
-const settleMs = 50;
-/** A watch that was open when a definition changed goes on in the old schema; a new one has the new schema after this. */
-const redefinedMs = 2_000;
-/** In case no watch of definitions is granted. */
-const discoverEveryMs = 60_000;
-/** Shorter failures are part of an API server's life. */
-const problemAfterMs = 10_000;
-const definitionsPath = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 
 interface Watched {
   readonly served: ServedKind;
   readonly watch: KindWatch;
-  failingSince: number | undefined;
 }
 
 export class ClusterSource implements ResourceSource {
@@ -83,41 +71,37 @@ export class ClusterSource implements ResourceSource {
   /** Watches that are on their way out. */
   readonly #ending = new Set<Promise<void>>();
   readonly #synced = Promise.withResolvers<void>();
-  readonly #definitions: KindWatch;
+  readonly #servedKinds: ServedKinds;
+  readonly #health: WatchHealth;
   #discovered = false;
   #started = false;
-  #discovering: Promise<void> | undefined;
-  #attempt = 0;
-  #wake = new AbortController();
   #debounce: Timer | undefined;
   #dirtySince: number | undefined;
-  readonly #timers = new Set<Timer>();
-  readonly #definitionGenerations = new Map<string, number>();
-  #unreachable = false;
 
   constructor(options: ClusterSourceOptions, handler: ClusterHandler) {
     this.#options = options;
     this.#handler = handler;
-    const { client, clock, watch = {} } = options;
-    this.#definitions = new KindWatch(
-      { client, clock, path: definitionsPath, metadataOnly: true, ...watch },
+    const { client, clock, logger } = options;
+    this.#health = new WatchHealth({
+      server: client.server,
+      clock,
+      logger,
+      onProblems: () => this.#schedule(),
+      onAnswersAgain: () => this.#hasten(),
+    });
+    this.#servedKinds = new ServedKinds(
+      { ...options, wanted: wantedKinds },
       {
-        beginList: () => ({
-          add: ({ metadata }) => this.#onDefinition(metadata),
-          commit: () => this.#rediscover(),
-        }),
-        onChanged: ({ metadata }) => this.#onDefinition(metadata),
-        onDeleted: ({ metadata }) => this.#onDefinition({ name: metadata.name }),
-        onNotServed: () => {},
-        onState: ({ failure }) => this.#onDefinitionsState(failure),
+        onServed: (served) => this.#onServed(served),
+        onRedefined: (definition) => this.#onRedefined(definition),
+        onUnreachable: (error) => this.#health.reportUnreachable(error),
       },
     );
   }
 
   /** Resolves when every kind that is served was read completely; waits for an API server that is away. */
   async start(): Promise<void> {
-    this.#definitions.start();
-    this.#discovering = this.#keepDiscovering();
+    this.#servedKinds.start();
     await this.#synced.promise;
     if (this.#closed) return;
     this.#started = true;
@@ -128,9 +112,9 @@ export class ClusterSource implements ResourceSource {
     this.#closing.abort();
     this.#synced.resolve();
     this.#debounce?.cancel();
-    for (const timer of this.#timers) timer.cancel();
+    this.#health.close();
     const watches = [...this.#watched.values()].map(({ watch }) => watch.close());
-    await Promise.all([this.#definitions.close(), ...watches, ...this.#ending, this.#discovering]);
+    await Promise.all([this.#servedKinds.close(), ...watches, ...this.#ending]);
   }
 
   /** The status an object has in the cluster; undefined if the object is not there or has none to write. */
@@ -167,59 +151,21 @@ export class ClusterSource implements ResourceSource {
 
   // --- what is served ---
 
-  #onDefinition({ name, generation }: { readonly name: string; readonly generation?: number }): void {
-    if (!wantedKinds.some(({ group }) => group !== '' && name.endsWith(`.${group}`))) return;
-    this.#rediscover();
-    const before = this.#definitionGenerations.get(name);
-    if (generation === undefined) this.#definitionGenerations.delete(name);
-    else this.#definitionGenerations.set(name, generation);
-    if (before === undefined || generation === undefined || before === generation) return;
-    const timer = this.#options.clock.after(
-      redefinedMs,
-      () => {
-        this.#timers.delete(timer);
-        for (const { served, watch } of this.#watched.values()) {
-          if (name === `${served.resource}.${groupOf(served.apiVersion)}`) watch.relist();
-        }
-      },
-      { unref: true },
-    );
-    this.#timers.add(timer);
+  #onServed(served: ReadonlyMap<string, ServedKind>): void {
+    this.#health.reportReachable();
+    this.#follow(served);
   }
 
-  #onDefinitionsState(failure: KubeError | undefined): void {
-    if (failure?.code !== 'FORBIDDEN') return;
-    const { logger } = this.#options;
-    logger.warn({ reason: failure.message }, 'cannot watch definitions, new kinds are found within a minute');
-  }
-
-  /** Looks soon, and again some times, because what was just defined is served only moments later. */
-  #rediscover(): void {
-    this.#attempt = 0;
-    this.#wake.abort();
-  }
-
-  async #keepDiscovering(): Promise<void> {
-    const { client, clock } = this.#options;
-    const backoff = new Backoff({ minMs: 200, maxMs: 10_000, jitter: 0.5 });
-    while (!this.#closed) {
-      this.#wake = new AbortController();
-      const delayMs = rediscoverMs[this.#attempt++] ?? discoverEveryMs;
-      try {
-        const served = await discoverKinds(client, wantedKinds, this.#closing.signal);
-        if (this.#closed) return;
-        this.#reportReachable();
-        this.#follow(served);
-        backoff.reset();
-        await waitFor(clock, delayMs, AbortSignal.any([this.#closing.signal, this.#wake.signal]));
-        // Definitions are applied several at a time.
-        if (this.#wake.signal.aborted) await waitFor(clock, settleMs, this.#closing.signal);
-      } catch (error) {
-        if (this.#closed) return;
-        this.#reportUnreachable(error);
-        await waitFor(clock, backoff.next(), this.#closing.signal);
-      }
+  #onRedefined(definition: string): void {
+    for (const { served, watch } of this.#watched.values()) {
+      if (isDefinitionOf(definition, served)) watch.relist();
     }
+  }
+
+  /** Those that still wait for an API server that answers another. */
+  #hasten(): void {
+    for (const { watch } of this.#watched.values()) watch.hasten();
+    this.#servedKinds.hasten();
   }
 
   #follow(served: ReadonlyMap<string, ServedKind>): void {
@@ -268,11 +214,13 @@ export class ClusterSource implements ResourceSource {
         store.delete(object);
         this.#schedule();
       },
-      onNotServed: () => this.#rediscover(),
-      onState: (state) => this.#onState(kind.kind, watched, state),
+      onNotServed: () => this.#servedKinds.look(),
+      onState: (state) => {
+        this.#health.onState(kind.kind, state);
+        if (state.synced) this.#checkSynced();
+      },
     });
-    const watched: Watched = { served, watch, failingSince: undefined };
-    this.#watched.set(kind.kind, watched);
+    this.#watched.set(kind.kind, { served, watch });
     watch.start();
   }
 
@@ -282,62 +230,9 @@ export class ClusterSource implements ResourceSource {
 
   #unwatch(kind: KindName, { watch }: Watched): void {
     this.#watched.delete(kind);
+    this.#health.forget(kind);
     const ending: Promise<void> = watch.close().finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);
-  }
-
-  // --- how the watches stand ---
-
-  #onState(kind: KindName, watched: Watched, { synced, failure }: WatchState): void {
-    const { clock, logger } = this.#options;
-    const wasFailing = watched.failingSince !== undefined;
-    if (failure === undefined) {
-      watched.failingSince = undefined;
-      this.#reportReachable();
-      if (wasFailing) {
-        logger.info({ kind }, 'watch works again');
-        this.#schedule();
-      }
-      if (synced) this.#checkSynced();
-      return;
-    }
-    watched.failingSince ??= clock.monotonic();
-    if (isOutage(failure)) this.#reportUnreachable(failure);
-    else
-      logger.warn(
-        { kind, code: failure.code, reason: failure.message },
-        'watch fails, what is known stays in force',
-      );
-    if (wasFailing) return;
-    const timer = clock.after(
-      problemAfterMs,
-      () => {
-        this.#timers.delete(timer);
-        this.#schedule();
-      },
-      { unref: true },
-    );
-    this.#timers.add(timer);
-  }
-
-  /** One line for an outage, not one a kind. */
-  #reportUnreachable(error: unknown): void {
-    if (this.#unreachable) return;
-    this.#unreachable = true;
-    const reason = error instanceof Error ? error.message : String(error);
-    const { client, logger } = this.#options;
-    logger.error(
-      { server: client.server, reason },
-      'Kubernetes API does not answer, what is known stays in force',
-    );
-  }
-
-  #reportReachable(): void {
-    if (!this.#unreachable) return;
-    const failures = [...this.#watched.values()].map(({ watch }) => watch.state.failure);
-    if (failures.some((failure) => failure !== undefined && isOutage(failure))) return;
-    this.#unreachable = false;
-    this.#options.logger.info({ server: this.#options.client.server }, 'Kubernetes API answers again');
   }
 
   #checkSynced(): void {
@@ -373,16 +268,8 @@ export class ClusterSource implements ResourceSource {
   }
 
   #problems(): readonly Problem[] {
-    const now = this.#options.clock.monotonic();
-    const problems = [...this.#objects.values()].flatMap((objects) => objects.problems);
-    for (const [kind, { watch, failingSince }] of this.#watched) {
-      const { failure } = watch.state;
-      if (failure === undefined || failingSince === undefined || now - failingSince < problemAfterMs)
-        continue;
-      const message = `Watch of ${kind} fails: ${failure.message}; what is known stays in force`;
-      problems.push({ file: clusterPlace, line: 0, column: 0, message, severity: 'error' });
-    }
-    return problems;
+    const ofObjects = [...this.#objects.values()].flatMap((objects) => objects.problems);
+    return [...ofObjects, ...this.#health.problems()];
   }
 }
 
@@ -404,8 +291,4 @@ function watchOptions({
   if (schema === metadataOnlySchema) return { metadataOnly: true };
   // A pod that ended is no workload and its address may be another's by now.
   return kind === 'Pod' ? { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed' } : {};
-}
-
-function isOutage({ code }: KubeError): boolean {
-  return code === 'UNREACHABLE' || code === 'SERVER' || code === 'THROTTLED';
 }
