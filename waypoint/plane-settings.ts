@@ -1,7 +1,7 @@
 // The settings of the program as the data plane takes them.
 
 import type { WaypointProgramConfig } from './config.ts';
-import type { WaypointSettings } from './data/waypoint-plane.ts';
+import type { WaypointSettings } from './data/waypoint-settings.ts';
 
 export function planeSettings(
   config: WaypointProgramConfig,

@@ -12,7 +12,7 @@ import type { HostnameAnswer } from '../mesh/proxy/hostname-lookups.ts';
 import type { LogBatchMessage } from '../mesh/proxy/log-batch.ts';
 import type { AccessLogFormat } from '../mesh/proxy/log-line.ts';
 import type { WorkerProblem } from '../mesh/proxy/worker-loop.ts';
-import type { WaypointSettings } from './data/waypoint-plane.ts';
+import type { WaypointSettings } from './data/waypoint-settings.ts';
 import type { TokenAnswer, TokenJob } from './jwt/token-job.ts';
 import type { SpanMessage } from './telemetry/span-batch.ts';
 import type { WaypointMetricsSnapshot } from './telemetry/waypoint-metrics.ts';

@@ -11,7 +11,8 @@ import type { GatewayKey, HttpRule, RoutingKey, ServiceRouting } from '../../mes
 import type { Service } from '../../mesh/model/service.ts';
 import type { Workload } from '../../mesh/model/workload.ts';
 import { systemClock } from '../../mesh/runtime/clock.ts';
-import { defaultWaypointSettings, WaypointPlane } from '../../waypoint/data/waypoint-plane.ts';
+import { WaypointPlane } from '../../waypoint/data/waypoint-plane.ts';
+import { defaultWaypointSettings } from '../../waypoint/data/waypoint-settings.ts';
 import { WorkerReport } from '../../waypoint/telemetry/worker-report.ts';
 
 export interface WeftProxyConfig {

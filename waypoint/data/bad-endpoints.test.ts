@@ -94,7 +94,7 @@ describe('an endpoint', () => {
     );
     await using _rig = rig;
     rig.routes(service, {
-      http: [rule([service], { timeouts: { requestMs: 80, backendRequestMs: undefined } })],
+      http: [rule([service], { timeouts: { requestMs: 700, backendRequestMs: undefined } })],
     });
     await expect(ask(rig, port)).rejects.toThrow(/aborted|ECONNRESET/);
     expect(await rig.record()).toMatchObject({ flag: 'UT', status: 200 });

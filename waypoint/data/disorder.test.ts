@@ -29,9 +29,15 @@ function http1Server(random: () => number) {
     const chance = random();
     incoming.on('error', () => {});
     outgoing.on('error', () => {});
-    if (chance < 0.1) return void incoming.socket.destroy();
+    if (chance < 0.1) {
+      incoming.socket.destroy();
+      return;
+    }
     if (chance < 0.15) return;
-    if (chance < 0.25) return void outgoing.writeHead(503).end('down');
+    if (chance < 0.25) {
+      outgoing.writeHead(503).end('down');
+      return;
+    }
     incoming.resume();
     const answer = (): void => {
       const bytes = body(pick(random, lengths));
@@ -53,9 +59,18 @@ function http2Server(random: () => number) {
   server.on('stream', (stream: ServerHttp2Stream) => {
     const chance = random();
     stream.on('error', () => {});
-    if (chance < 0.05) return void stream.session?.destroy();
-    if (chance < 0.1) return void stream.session?.goaway(0);
-    if (chance < 0.2) return void stream.close(Math.floor(random() * 13));
+    if (chance < 0.05) {
+      stream.session?.destroy();
+      return;
+    }
+    if (chance < 0.1) {
+      stream.session?.goaway(0);
+      return;
+    }
+    if (chance < 0.2) {
+      stream.close(Math.floor(random() * 13));
+      return;
+    }
     if (chance < 0.25) return;
     stream.resume();
     const answer = (): void => {

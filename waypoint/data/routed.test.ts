@@ -208,7 +208,7 @@ describe('retries', () => {
     const app = await backend(rig, 'app', (_incoming, outgoing) => {
       if (++tries > 1) outgoing.end('late');
     });
-    const timeouts = { requestMs: 5_000, backendRequestMs: 40 };
+    const timeouts = { requestMs: 10_000, backendRequestMs: 300 };
     const { port } = routed(rig, [
       rule([app], { timeouts, retry: { codes: [], attempts: 1, backoffMs: 1 } }),
     ]);

@@ -22,12 +22,9 @@ import type { Workload, WorkloadUid } from '../../mesh/model/workload.ts';
 import { systemClock } from '../../mesh/runtime/clock.ts';
 import type { PlaneReport, Refusal } from '../data/plane-report.ts';
 import type { ConnectionRecord, RequestRecord } from '../data/request-record.ts';
-import {
-  defaultWaypointSettings,
-  WaypointPlane,
-  type WaypointPlaneOptions,
-  type WaypointSettings,
-} from '../data/waypoint-plane.ts';
+import type { WaypointPlaneOptions } from '../data/plane-options.ts';
+import { WaypointPlane } from '../data/waypoint-plane.ts';
+import { defaultWaypointSettings, type WaypointSettings } from '../data/waypoint-settings.ts';
 
 export const loopback = ip('127.0.0.1');
 export const gateway = 'shop/waypoint' as GatewayKey;
