@@ -21,8 +21,12 @@ export interface MeshPodPlan {
   readonly node: string;
   /** Also the service account and the label `app`. */
   readonly app: string;
-  /** `outside` is not in the mesh. */
-  readonly namespace?: 'shop' | 'outside';
+  /** Labels beside `app`. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Default `shop`, which is in the mesh; `outside` is not. */
+  readonly namespace?: string;
+  /** The application, a file of the project; default e2e/apps/api.ts. It is told `--pod NAME` and says `listening`. */
+  readonly program?: string;
   readonly netns?: string;
   /** It is for a waypoint: the pod of a Gateway, made with it, that is called as its app; without an application. */
   readonly waypoint?: boolean;
@@ -40,6 +44,8 @@ export interface MeshPlan {
   /** Unique among all labs: 1 to 8 of a-z0-9. */
   readonly name: string;
   readonly pods: readonly MeshPodPlan[];
+  /** Namespaces in the mesh besides `shop`. */
+  readonly enrolled?: readonly string[];
   /** Further flags of every ztunnel. */
   readonly tunnelFlags?: readonly string[];
   readonly controllerFlags?: readonly string[];
@@ -135,7 +141,7 @@ export class MeshLab {
     return JSON.parse((await this.ask(node, 15000, '/connections')).body) as [];
   }
 
-  /** Resolves when every pod of `shop` is captured, or none is. */
+  /** Resolves when every pod in the mesh is captured, or none is. */
   async untilCaptured(captured = true): Promise<void> {
     const meshed = [...this.#pods.values()].filter(
       (pod) => pod.namespace !== 'outside' && pod.waypoint !== true,
@@ -233,6 +239,8 @@ export class MeshLab {
     );
     this.apply('outside', namespaceObject('outside', false));
     this.enrol(true);
+    for (const name of this.#plan.enrolled ?? [])
+      this.apply(`namespace-${name}`, namespaceObject(name, true));
     // Before its pods: what is known as a waypoint's is not captured.
     for (const { app, waypoint } of this.#plan.pods)
       if (waypoint === true) this.apply(`gateway-${app}`, gatewayObject(app));
@@ -259,8 +267,8 @@ export class MeshLab {
     this.apply(`pod-${name}`, podObject(pod));
   }
 
-  async #startApp({ host, name }: MeshPod): Promise<void> {
-    const app = this.program(host, `app-${name}`, ['e2e/apps/api.ts', '--pod', name]);
+  async #startApp({ host, name, program = 'e2e/apps/api.ts' }: MeshPod): Promise<void> {
+    const app = this.program(host, `app-${name}`, [program, '--pod', name]);
     await app.waitForLine(/listening/);
   }
 
@@ -287,7 +295,7 @@ export function podObject(pod: MeshPod): object {
     metadata: {
       name,
       namespace,
-      labels: { app, ...ofGateway },
+      labels: { app, ...pod.labels, ...ofGateway },
       annotations: { 'weft.dev/netns': netns ?? host.namespace },
     },
     spec: {
