@@ -89,7 +89,7 @@ const kinds = [
 const kindsOf = (log: readonly string[], method: string) =>
   log
     .filter((line) => line.startsWith(`${method} `))
-    .map((line) => line.split(' ')[1]?.split('/')[0])
+    .map((line) => line.slice(method.length + 1).replace(/\/.*/, ''))
     .sort();
 
 describe('WaypointDeployer', () => {
