@@ -1,13 +1,12 @@
-// HTTP to a Kubernetes API server: where it is and who we are comes from @kubernetes/client-node's KubeConfig (contexts,
-// exec plugins, token files that rotate), the requests are plain node:https. Not its generated classes: they cost
-// tens of megabytes, hide the status of a watch and skip what they cannot parse.
+// HTTP to a Kubernetes API server, with the credentials of kube-credentials.ts anew for each request, over plain
+// node:https. Not the generated classes of @kubernetes/client-node: they cost tens of megabytes, hide the status of a
+// watch and skip what they cannot parse.
 
-import { existsSync } from 'node:fs';
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
-import { Agent, type RequestOptions, request as httpsRequest } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import { Agent, request as httpsRequest } from 'node:https';
 import type { Clock, Timer } from '../../mesh/runtime/clock.ts';
 import { JsonLines } from './json-lines.ts';
+import { type Credentials, KubeCredentials } from './kube-credentials.ts';
 import { KubeError } from './kube-error.ts';
 
 export interface KubeRequest {
@@ -36,61 +35,33 @@ export interface WatchRequest {
   readonly onEvent: (event: unknown) => void;
 }
 
-type Credentials = Pick<RequestOptions, 'auth' | 'agent'> & {
-  readonly headers: Readonly<Record<string, string>>;
-};
-
 const defaultTimeoutMs = 30_000;
 /** Of one answer; lists are asked for in pages that are far smaller. */
 const maxAnswerBytes = 128 * 1024 * 1024;
-const tokenFile = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 export class KubeClient {
-  readonly #config: KubeConfig;
+  readonly #credentials: KubeCredentials;
   readonly #clock: Clock;
-  readonly #server: URL;
   #agent: { readonly agent: Agent; readonly key: string } | undefined;
 
-  private constructor(config: KubeConfig, clock: Clock) {
-    const cluster = config.getCurrentCluster();
-    if (cluster === null) throw new KubeError('CONFIG', 'Kubeconfig has no current context with a cluster');
-    this.#config = config;
+  private constructor(credentials: KubeCredentials, clock: Clock) {
+    this.#credentials = credentials;
     this.#clock = clock;
-    try {
-      this.#server = new URL(cluster.server);
-    } catch (cause) {
-      throw new KubeError('CONFIG', `Kubeconfig's server "${cluster.server}" is no URL`, { cause });
-    }
   }
 
   /** Throws KubeError `CONFIG`. */
   static fromFile(path: string, { clock }: { readonly clock: Clock }): KubeClient {
-    const config = new KubeConfig();
-    try {
-      config.loadFromFile(path);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
-      throw new KubeError('CONFIG', `Cannot read the kubeconfig "${path}": ${why}`, { cause });
-    }
-    return new KubeClient(config, clock);
+    return new KubeClient(KubeCredentials.fromFile(path), clock);
   }
 
   /** With the ServiceAccount of the pod this runs in. Throws KubeError `CONFIG`. */
   static inCluster({ clock }: { readonly clock: Clock }): KubeClient {
-    if (!existsSync(tokenFile)) {
-      throw new KubeError(
-        'CONFIG',
-        `Not in a pod with a service account ("${tokenFile}" is missing): give --kubeconfig`,
-      );
-    }
-    const config = new KubeConfig();
-    config.loadFromCluster();
-    return new KubeClient(config, clock);
+    return new KubeClient(KubeCredentials.inCluster(), clock);
   }
 
   /** Scheme, host and port, for logs. */
   get server(): string {
-    return this.#server.origin;
+    return this.#credentials.server.origin;
   }
 
   /** The parsed JSON of the answer. Rejects with KubeError, or with the signal's reason if that was aborted. */
@@ -163,13 +134,14 @@ export class KubeClient {
     }: { method: string; path: string; headers: Record<string, string>; signal: AbortSignal },
     payload?: Buffer,
   ): Promise<IncomingMessage> {
-    const options = await this.#credentials();
+    const { tls, agent = this.#agentFor(tls), ...common } = await this.#credentials.current();
     signal.throwIfAborted();
-    const prefix = this.#server.pathname.replace(/\/$/, '');
-    const { hostname, port, protocol } = this.#server;
+    const { pathname, hostname, port, protocol } = this.#credentials.server;
+    const prefix = pathname.replace(/\/$/, '');
     const target = {
-      ...options,
-      headers: { ...options.headers, ...headers, 'user-agent': 'weft-controller' },
+      ...common,
+      agent,
+      headers: { ...common.headers, ...headers, 'user-agent': 'weft-controller' },
       host: hostname.replace(/^\[|\]$/g, ''),
       port: port === '' ? (protocol === 'http:' ? 80 : 443) : port,
       method,
@@ -186,24 +158,8 @@ export class KubeClient {
     });
   }
 
-  /** Anew for each request, because tokens and certificates rotate; connections are kept meanwhile. */
-  async #credentials(): Promise<Credentials> {
-    const options: RequestOptions & { headers: Record<string, string> } = { headers: {} };
-    try {
-      await this.#config.applyToHTTPSOptions(options);
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new KubeError('CONFIG', `Cannot get credentials for the Kubernetes API: ${why}`, { cause });
-    }
-    const { headers, auth, agent, ...tls } = options;
-    const common = { headers, ...(typeof auth === 'string' ? { auth } : {}) };
-    if (this.#config.getCurrentCluster()?.proxyUrl !== undefined) {
-      return agent === undefined ? common : { ...common, agent };
-    }
-    return { ...common, agent: this.#agentFor(tls) };
-  }
-
-  #agentFor(tls: RequestOptions): Agent {
+  /** Connections are kept until a certificate of ours or theirs changes. */
+  #agentFor(tls: Credentials['tls']): Agent {
     const { ca, cert, key, servername, rejectUnauthorized } = tls;
     const id = [ca, cert, key, servername, rejectUnauthorized].map(String).join('\0');
     if (this.#agent?.key !== id) {
