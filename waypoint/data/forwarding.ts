@@ -235,6 +235,11 @@ export class Forwarding implements AttemptOwner {
     const { handle } = picked;
     balancer.begin(handle);
     const { workload, address, port } = picked.endpoint;
+    const unreachable = this.#upstream.unreachable(workload);
+    if (unreachable !== undefined) {
+      balancer.closed(handle);
+      return this.#fail({ status: 503, flag: 'UF', details: unreachable });
+    }
     if (address !== undefined)
       return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
     this.#delay = this.#upstream.lookUp(workload, target, (found) => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request } from 'node:http';
-import { createServer as createTcp } from 'node:net';
+import { connect, createServer as createTcp } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openDescriptors } from '../../mesh/io/testing/leaks.ts';
 import { makePolicy, makeWorkload } from '../../mesh/model/fixture.ts';
@@ -73,6 +73,19 @@ describe('a client in a tunnel', () => {
     await rig.until('the refusal', new Promise((resolve) => socket.once('close', resolve)));
     expect(side.failures[0]).toMatch(/status 404.*has no port 81/);
     expect(rig.refusals[0]).toMatchObject({ status: 404, authority: '10.96.0.1:81', spiffeId: webId });
+  });
+
+  it('is refused with 503 when the waypoint has as many connections as it takes', async () => {
+    const { rig, side } = await meshWorld({ maxConnections: 2 });
+    await using _rig = rig;
+    const port = side.capture('10.96.0.1:80');
+    const [one, two] = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+    for (const socket of [one, two]) socket.on('error', () => {});
+    await rig.when('the refusal', () => rig.refusals.length === 1);
+    expect(rig.refusals[0]).toMatchObject({ status: 503 });
+    expect(side.failures[0]).toMatch(/as many connections as it takes/);
+    one.destroy();
+    two.destroy();
   });
 
   it('is known by its certificate to policies and to the application where the gateway says so', async () => {

@@ -163,6 +163,24 @@ describe('HTTP/2 to HTTP/2', () => {
     expect(received).toBe(body.length);
   });
 
+  it('makes another connection when an endpoint takes no more streams at once', async () => {
+    const held: ServerHttp2Stream[] = [];
+    const rig = new PlaneRig();
+    await using _rig = rig;
+    const server = createServer({ settings: { maxConcurrentStreams: 2 } });
+    server.on('stream', (stream: ServerHttp2Stream) => held.push(stream));
+    const service = rig.service('api', [await rig.serve(server)], { appProtocol: 'http2' });
+    const { session } = client(rig, rig.listen(service));
+    const first = session.request({ ':path': '/' });
+    await rig.when('the first stream', () => held.length === 1);
+    const others = Array.from({ length: 4 }, () => session.request({ ':path': '/' }));
+    await rig.when('all streams', () => held.length === 5);
+    expect(rig.plane.upstreamConnections.connections).toBe(3);
+    for (const stream of held) stream.respond({ ':status': 204 }, { endStream: true });
+    const answers = await Promise.all([first, ...others].map((stream) => finish(rig, stream)));
+    expect(answers.map(({ headers }) => headers[':status'])).toEqual([204, 204, 204, 204, 204]);
+  });
+
   it('sends refused requests again on a fresh connection, after GOAWAY', async () => {
     const { rig, session, server } = await world((stream) => {
       stream.respond({ ':status': 200 }, { endStream: true });

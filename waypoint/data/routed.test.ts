@@ -9,7 +9,7 @@ import type { HttpRule, MirrorFilter } from '../../mesh/model/routing.ts';
 import type { Service } from '../../mesh/model/service.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import { ask } from '../testing/ask.ts';
-import { PlaneRig, rule, toService } from '../testing/plane-rig.ts';
+import { loopback, PlaneRig, rule, toService } from '../testing/plane-rig.ts';
 
 const echo =
   (name: string): RequestListener =>
@@ -302,6 +302,55 @@ describe('limits and faults', () => {
     expect(await rig.record()).toMatchObject({ flag: 'UO' });
     held[0]?.();
     expect((await first).status).toBe(200);
+  });
+});
+
+describe('connections to endpoints', () => {
+  it('are replaced after as many requests as the policy says', async () => {
+    await using rig = new PlaneRig();
+    const ports = new Set<number | undefined>();
+    const app = await backend(rig, 'app', (incoming, outgoing) => {
+      ports.add(incoming.socket.remotePort);
+      outgoing.end('x');
+    });
+    const { port } = routed(rig, [
+      rule([app], { trafficPolicy: { key: 'shop/p', maxRequestsPerConnection: 2 } }),
+    ]);
+    for (let i = 0; i < 6; i++) expect((await ask(rig, port)).status).toBe(200);
+    expect(ports.size).toBe(3);
+  });
+
+  it('are waited for by as many requests as the policy says, further ones get 503 UO', async () => {
+    await using rig = new PlaneRig({ maxConnectionsPerEndpoint: 1 });
+    const held: (() => void)[] = [];
+    const app = await backend(rig, 'app', (_incoming, outgoing) => held.push(() => outgoing.end('done')));
+    const { port } = routed(rig, [rule([app], { trafficPolicy: { key: 'shop/p', maxPendingRequests: 1 } })]);
+    const first = ask(rig, port);
+    await rig.when('the first request', () => held.length === 1);
+    const second = ask(rig, port);
+    await rig.when('the second request to wait', () => rig.plane.requestsTo(app.key).waiting === 1);
+    expect((await ask(rig, port)).status).toBe(503);
+    expect(await rig.record()).toMatchObject({ flag: 'UO' });
+    held[0]?.();
+    expect((await first).status).toBe(200);
+    await rig.when('the second request', () => held.length === 2);
+    held[1]?.();
+    expect((await second).status).toBe(200);
+  });
+
+  it('are not made to endpoints on other networks, whose addresses mean nothing here', async () => {
+    await using rig = new PlaneRig();
+    const networkGateway = {
+      destination: { kind: 'address', network: 'far', address: loopback },
+      hboneMtlsPort: 15_008,
+    } as const;
+    const app = rig.service('app', [1], { workload: { network: 'far', networkGateway } });
+    expect((await ask(rig, rig.listen(app))).status).toBe(503);
+    expect(await rig.record()).toMatchObject({
+      flag: 'UF',
+      attempts: 0,
+      details: expect.stringMatching(/network "far"/),
+    });
   });
 });
 

@@ -190,6 +190,8 @@ export class TcpConnection implements ByteSink {
     this.#handle = handle;
     upstream.balancer.begin(handle);
     const { workload, address, port: endpointPort } = picked.endpoint;
+    const unreachable = upstream.unreachable(workload);
+    if (unreachable !== undefined) return this.#refuse('UF', unreachable);
     const again = (failure: ConnectFailure): void => {
       this.#excluded.add(workload.uid);
       this.#pick(service, port, failure);

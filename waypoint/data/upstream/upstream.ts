@@ -87,6 +87,12 @@ export class Upstream {
     });
   }
 
+  /** Why the endpoint can not be reached from here; undefined if it can. Its address means nothing on another network. */
+  unreachable({ name, network }: Workload): string | undefined {
+    if (network === this.#options.self().network) return undefined;
+    return `endpoint ${name} is on network "${network}", and gateways between networks are not used yet`;
+  }
+
   endpointOf(target: EndpointTarget, service: Service | undefined): UpstreamEndpoint {
     let endpoint = this.#endpoints.get(target);
     if (endpoint === undefined) {
