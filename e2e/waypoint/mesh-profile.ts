@@ -558,6 +558,11 @@ export function features(podAddresses: readonly string[]): readonly Feature[] {
   ];
 }
 
+/** All requests of Service `echo` go to one backend. */
+export function routeTo(backend: Backend): readonly object[] {
+  return [route(`to-${backend}`, [to(backend)])];
+}
+
 export const httpWeights: readonly object[] = [route('weights', [weighted(8080)])];
 export const noWeight: readonly object[] = [
   route('no-weight', [

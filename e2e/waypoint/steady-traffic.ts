@@ -1,0 +1,85 @@
+// Traffic that does not end while something happens to the mesh: clients on kept connections and clients with a
+// connection a request, side by side, and what became of each request.
+
+import { eventually } from '../demo/eventually.ts';
+import type { LoadReport, Target } from '../lab/agent-protocol.ts';
+import type { MeshPod } from '../mesh/mesh-lab.ts';
+
+const kinds = ['requests', 'connections'] as const;
+/** Clients of a kind: so many requests are under way at any moment. */
+const concurrency = 4;
+
+export interface Tally {
+  /** Answered by an application. */
+  readonly succeeded: number;
+  /** No answer, or one that is no application's: a waypoint's own 503, for example. */
+  readonly failed: number;
+  /** Of those without an answer what began after the mark. */
+  readonly failedAfterMark: number;
+  readonly errors: Readonly<Record<string, number>>;
+  /** How often each pod answered. */
+  readonly servers: Readonly<Record<string, number>>;
+}
+
+export class SteadyTraffic {
+  /** More than that can not be under way at a moment. */
+  static readonly underWay = kinds.length * concurrency;
+  readonly #client: MeshPod;
+
+  private constructor(client: MeshPod) {
+    this.#client = client;
+  }
+
+  static async start(client: MeshPod, target: Target): Promise<SteadyTraffic> {
+    for (const kind of kinds)
+      await client.agent.call('startLoad', { id: kind, kind, ...target, concurrency });
+    return new SteadyTraffic(client);
+  }
+
+  /** Resolves when so many more of each kind have succeeded. */
+  async more(count: number, timeoutMs: number): Promise<void> {
+    const before = await this.#succeeded();
+    await eventually(
+      `${count} more requests of each kind`,
+      async () => {
+        const now = await this.#succeeded();
+        return now.every((n, kind) => n >= (before[kind] ?? 0) + count) ? true : undefined;
+      },
+      timeoutMs,
+    );
+  }
+
+  async mark(): Promise<void> {
+    for (const kind of kinds) await this.#client.agent.call('markLoad', kind);
+  }
+
+  async stop(): Promise<Tally> {
+    const reports = await Promise.all(kinds.map((kind) => this.#client.agent.call('stopLoad', kind)));
+    const servers = together(reports);
+    const succeeded = sum(Object.values(servers));
+    const ended = sum(reports.flatMap((report) => [report.succeeded, report.failed]));
+    return {
+      succeeded,
+      failed: ended - succeeded,
+      failedAfterMark: sum(reports.map(({ afterMark }) => afterMark.failed)),
+      errors: Object.assign({}, ...reports.map(({ errors }) => errors)),
+      servers,
+    };
+  }
+
+  async #succeeded(): Promise<readonly number[]> {
+    const progress = kinds.map((kind) => this.#client.agent.call('loadProgress', kind));
+    return (await Promise.all(progress)).map(({ succeeded }) => succeeded);
+  }
+}
+
+function together(reports: readonly LoadReport[]): Record<string, number> {
+  const all: Record<string, number> = {};
+  for (const { servers } of reports)
+    for (const [pod, count] of Object.entries(servers)) all[pod] = (all[pod] ?? 0) + count;
+  return all;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
