@@ -35,9 +35,13 @@ export class BpfObject {
 
   /**
    * @param options.pins map name to path: a map pinned there already is used again, otherwise it is pinned there.
+   * @param options.maps map name to descriptor of a map that is there already and is used in its place.
    * @throws BpfError load-failed (with the verifier's last lines), incompatible-pins
    */
-  static load(name: ObjectName, options?: { readonly pins?: ReadonlyMap<string, string> }): BpfObject {
+  static load(
+    name: ObjectName,
+    options?: { readonly pins?: ReadonlyMap<string, string>; readonly maps?: ReadonlyMap<string, number> },
+  ): BpfObject {
     sharedLog ??= new Slab(logBytes);
     const log = sharedLog;
     log.bytes[0] = 0;
@@ -46,6 +50,11 @@ export class BpfObject {
     try {
       for (const [map, path] of options?.pins ?? []) {
         libbpf().mapSetPinPath(object.#map(map), path);
+      }
+      for (const [map, fd] of options?.maps ?? []) {
+        const reused = libbpf().mapReuse(object.#map(map), fd);
+        if (reused < 0)
+          throw systemError('load-failed', `Could not share map "${map}" with "${name}.bpf.o"`, -reused);
       }
       const result = libbpf().objectLoad(handle);
       if (result < 0) throw loadError(name, -result, log);

@@ -18,6 +18,14 @@ struct {
 	__type(value, struct inbound_config);
 } config SEC(".maps");
 
+/* Shared with redirect.bpf.c, which writes it: see same_node.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct flow);
+	__type(value, struct admission);
+} admitted SEC(".maps");
+
 /* Traffic the pod sends to itself: the proxy's last hop, and captured connections on their way to the proxy. A packet
  * from the wire that claims such a source gets its answer delivered inside the pod, so it never completes a handshake. */
 static __always_inline int from_pod_itself(const struct inbound_config *pod, const struct address *remote,
@@ -50,6 +58,21 @@ static __always_inline int steer(struct bpf_sk_lookup *ctx, __u32 first)
 	return SK_DROP;
 }
 
+/* Without a live proxy nobody would hear of a policy change: nothing new is let through then. */
+static __always_inline int has_proxy(void)
+{
+#pragma unroll
+	for (__u32 slot = 0; slot < 2 * LISTENER_SLOTS; slot++) {
+		__u32 key = slot;
+		struct bpf_sock *listener = bpf_map_lookup_elem(&listeners, &key);
+		if (!listener)
+			continue;
+		bpf_sk_release(listener);
+		return 1;
+	}
+	return 0;
+}
+
 SEC("sk_lookup")
 int weft_inbound(struct bpf_sk_lookup *ctx)
 {
@@ -72,6 +95,17 @@ int weft_inbound(struct bpf_sk_lookup *ctx)
 		return pod->dns_port && ctx->local_port == pod->dns_port ? SK_DROP : SK_PASS;
 	if (ctx->protocol != IPPROTO_TCP)
 		return SK_PASS;
+	if (pod->netns) {
+		struct flow flow = {};
+		flow.netns = pod->netns;
+		flow.source = remote;
+		flow.destination = local;
+		flow.source_port = bpf_ntohs(ctx->remote_port);
+		flow.destination_port = ctx->local_port;
+		struct admission *admission = bpf_map_lookup_elem(&admitted, &flow);
+		if (admission)
+			return admission->passes && has_proxy() ? SK_PASS : SK_DROP;
+	}
 	return steer(ctx, ctx->local_port == pod->hbone_port ? 0 : LISTENER_SLOTS);
 }
 

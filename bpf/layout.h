@@ -27,6 +27,7 @@ enum socket_kind {
 	SOCKET_ACCEPTED = 4,    /* the proxy's end of a captured one; `peer` is that destination */
 	SOCKET_DISGUISED = 5,   /* the application's end of a last hop; `peer` is the real client */
 	SOCKET_DNS_ASKED = 6,   /* unconnected UDP; `peer` is the resolver asked last */
+	SOCKET_DIRECT = 7,      /* let through to a pod of this node; `peer` is the destination the application asked for */
 };
 
 struct socket_state {
@@ -61,6 +62,79 @@ struct flow {
 	__u32 reserved;
 };
 
+/* What a pod may reach without the proxy: a destination as the application names it. */
+struct shortcut_key {
+	__u64 netns; /* of the pod that connects */
+	struct address destination;
+	__u16 port;
+	__u16 reserved[3];
+};
+
+struct endpoint {
+	__u64 netns; /* a pod of this node; no other pod that gets its address can be meant */
+	struct address address;
+	__u16 port;
+	__u16 reserved[3];
+};
+
+#define SHORTCUT_ENDPOINTS 8
+
+/* Any of the endpoints will do. Holds only while its generation is the one in `control`. */
+struct shortcut {
+	__u64 generation;
+	__u32 count;
+	__u32 reserved;
+	struct endpoint endpoints[SHORTCUT_ENDPOINTS];
+};
+
+/* Written by user space only. */
+struct control {
+	__u64 generation; /* 0: nothing is let through */
+};
+
+/* Written by the kernel programs only. */
+struct counters {
+	__u64 live;    /* entries of `live` */
+	__u64 lost;    /* events that found no room in the ring */
+	__u64 refused; /* connections that were let through a moment too late, or not from the pod's own address */
+	__u64 full;    /* connections left to the proxy because `live` has no room */
+};
+
+/* A connection that was let through, while its socket lives; keyed by the cookie of the connecting socket. */
+struct live_flow {
+	__u64 source_netns;
+	__u64 destination_netns;
+	struct address source;
+	struct address destination;
+	struct address asked; /* what the application named: the destination itself, or a Service's address */
+	__u16 source_port;
+	__u16 destination_port;
+	__u16 asked_port;
+	__u16 reserved;
+	__u64 generation;
+};
+
+enum flow_event_kind {
+	FLOW_OPENED = 1,
+	FLOW_CLOSED = 2,
+	FLOW_FAILED = 3, /* never was established */
+};
+
+struct flow_event {
+	__u64 cookie;
+	__u32 kind;
+	__u32 rtt_us;      /* smoothed; 0 before it is measured */
+	__u64 received;    /* payload from the client to the server */
+	__u64 sent;        /* and back */
+	__u64 duration_ns; /* since connect() */
+	struct live_flow flow;
+};
+
+/* What a pod's inbound steering does with a flow that was recorded at its source. */
+struct admission {
+	__u32 passes; /* 0: refused */
+};
+
 #define OWN_ADDRESSES 8
 
 /* One pod's inbound steering. */
@@ -69,6 +143,7 @@ struct inbound_config {
 	__u16 hbone_port;
 	__u16 dns_port; /* 0: none */
 	__u32 reserved;
+	__u64 netns; /* the pod's own cookie; 0: nothing is let through to it */
 };
 
 /* Slots in the map of listeners: each kind has this many, any of them may be empty. */

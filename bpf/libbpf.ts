@@ -23,6 +23,7 @@ export const BPF_SK_LOOKUP = 36;
 export const BPF_MAP_TYPE_LRU_HASH = 9;
 export const BPF_MAP_TYPE_SOCKMAP = 15;
 export const BPF_MAP_TYPE_SK_STORAGE = 24;
+export const BPF_MAP_TYPE_RINGBUF = 27;
 
 export const BPF_FUNC_sk_storage_get = 107;
 export const BPF_FUNC_get_netns_cookie = 122;
@@ -39,6 +40,7 @@ export interface Libbpf {
   programFd(program: Handle): number;
   mapFd(map: Handle): number;
   mapSetPinPath(map: Handle, path: string): number;
+  mapReuse(map: Handle, fd: number): number;
   mapLookup(fd: number, key: number, value: number): number;
   mapUpdate(fd: number, key: number, value: number, flags: number): number;
   mapDelete(fd: number, key: number): number;
@@ -60,7 +62,15 @@ export interface Libbpf {
   probeHelper(programType: number, helper: number, options: number): number;
   probeProgramType(type: number, options: number): number;
   probeMapType(type: number, options: number): number;
+  ringBufferNew(fd: number, onSample: unknown, context: number, options: number): Handle;
+  ringBufferConsume(ring: Handle): number;
+  ringBufferFree(ring: Handle): void;
 }
+
+/** Type of the callback of `ringBufferNew`, for koffi.register: context, address, size; 0 goes on. */
+export const ringSample = koffi.pointer(
+  koffi.proto('weft_ring_sample', 'int', ['uintptr_t', 'uintptr_t', 'size_t']),
+);
 
 let loaded: Libbpf | undefined;
 
@@ -91,6 +101,7 @@ function load(): Libbpf {
     programFd: bind('int bpf_program__fd(uintptr_t program)'),
     mapFd: bind('int bpf_map__fd(uintptr_t map)'),
     mapSetPinPath: bind('int bpf_map__set_pin_path(uintptr_t map, const char *path)'),
+    mapReuse: bind('int bpf_map__reuse_fd(uintptr_t map, int fd)'),
     mapLookup: bind('int bpf_map_lookup_elem(int fd, uintptr_t key, uintptr_t value)'),
     mapUpdate: bind('int bpf_map_update_elem(int fd, uintptr_t key, uintptr_t value, uint64 flags)'),
     mapDelete: bind('int bpf_map_delete_elem(int fd, uintptr_t key)'),
@@ -107,5 +118,13 @@ function load(): Libbpf {
     probeHelper: bind('int libbpf_probe_bpf_helper(int program_type, int helper, uintptr_t options)'),
     probeProgramType: bind('int libbpf_probe_bpf_prog_type(int type, uintptr_t options)'),
     probeMapType: bind('int libbpf_probe_bpf_map_type(int type, uintptr_t options)'),
+    ringBufferNew: library.func('ring_buffer__new', 'uintptr_t', [
+      'int',
+      ringSample,
+      'uintptr_t',
+      'uintptr_t',
+    ]) as Libbpf['ringBufferNew'],
+    ringBufferConsume: bind('int ring_buffer__consume(uintptr_t ring)'),
+    ringBufferFree: bind('void ring_buffer__free(uintptr_t ring)'),
   };
 }

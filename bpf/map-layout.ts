@@ -10,7 +10,7 @@ export const layoutVersion = 1;
 export const socketStateSize = 20;
 export const podKeySize = 8;
 export const podSize = 512;
-export const inboundConfigSize = 136;
+export const inboundConfigSize = 144;
 export const maxOwnAddresses = 8;
 /** Listeners a kind (HBONE, plaintext). */
 export const listenerSlots = 16;
@@ -23,6 +23,7 @@ export const socketKind = {
   accepted: 4,
   disguised: 5,
   dnsAsked: 6,
+  direct: 7,
 } as const;
 
 const POD_HAS_IPV4 = 1;
@@ -113,6 +114,8 @@ export interface InboundConfig {
   readonly ownAddresses: readonly IpAddress[];
   readonly hbonePort: number;
   readonly dnsPort?: number;
+  /** Cookie of the pod's namespace; absent: no connection is let through to it without the proxy. */
+  readonly netnsCookie?: bigint;
 }
 
 /** `struct inbound_config`. */
@@ -121,6 +124,7 @@ export function encodeInboundConfig(config: InboundConfig): Buffer {
   for (const [i, address] of config.ownAddresses.entries()) writeAddress(out, 16 * i, address);
   out.writeUInt16LE(config.hbonePort, 128);
   out.writeUInt16LE(config.dnsPort ?? 0, 130);
+  out.writeBigUInt64LE(config.netnsCookie ?? 0n, 136);
   return out;
 }
 

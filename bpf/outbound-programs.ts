@@ -26,7 +26,20 @@ export const hooks: readonly Hook[] = [
   { name: 'connect6', program: 'weft_connect6', attachType: bpf.BPF_CGROUP_INET6_CONNECT },
 ];
 
-const mapNames = ['pods', 'sockets', 'flows'] as const;
+const mapNames = [
+  'pods',
+  'sockets',
+  'flows',
+  'shortcuts',
+  'control',
+  'counters',
+  'live',
+  'admitted',
+  'direct',
+  'flow_events',
+] as const;
+
+export type OutboundMap = (typeof mapNames)[number];
 
 interface AttachedHook {
   readonly fd: number;
@@ -61,7 +74,7 @@ export class OutboundPrograms {
     this.#object = object;
   }
 
-  mapFd(name: (typeof mapNames)[number]): number {
+  mapFd(name: OutboundMap): number {
     return this.#object.mapFd(name);
   }
 

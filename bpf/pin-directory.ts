@@ -1,5 +1,5 @@
 // Where an instance's links and maps are pinned:
-//   DIR/v1/maps/{pods,sockets,flows}   DIR/v1/links/HOOK   DIR/v1/inbound/NETNS-COOKIE
+//   DIR/v1/maps/NAME   DIR/v1/links/HOOK   DIR/v1/inbound/NETNS-COOKIE
 // The layout version is in the path, so that programs of another layout never share maps. bpffs takes no dot in names.
 
 import { existsSync, mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';

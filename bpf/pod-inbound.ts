@@ -25,9 +25,13 @@ export interface InboundLink {
 export function attachInbound(
   netnsFd: number,
   capture: InboundCapture,
-  options: { readonly pinPath: string | undefined },
+  options: {
+    readonly pinPath: string | undefined;
+    /** Descriptor of the map of flows that are let through (same_node.h). */
+    readonly admitted: number;
+  },
 ): InboundLink {
-  using object = BpfObject.load('inbound');
+  using object = BpfObject.load('inbound', { maps: new Map([['admitted', options.admitted]]) });
   const config = new BpfMap('config', object.mapFd('config'), { key: 4, value: inboundConfigSize });
   config.set(new Uint8Array(4), encodeInboundConfig(capture));
   const listeners = new BpfMap('listeners', object.mapFd('listeners'), { key: 4, value: 8 });

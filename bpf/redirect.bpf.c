@@ -4,7 +4,8 @@
  * connect: the destination becomes the pod's own address and the proxy's port; the original stays with the socket.
  * handshake (client end, before its SYN and again before its last ACK leaves): the original goes to `flows`;
  * established (server end, before accept() returns): it moves from there to the accepted socket.
- * The same way carries the real client's address from the proxy's last hop to the application's accepted socket. */
+ * The same way carries the real client's address from the proxy's last hop to the application's accepted socket.
+ * What user space has put into `shortcuts` needs no proxy: see same_node.h. */
 #include "layout.h"
 
 struct {
@@ -31,6 +32,8 @@ struct {
 	__type(key, struct flow);
 	__type(value, struct socket_state);
 } flows SEC(".maps");
+
+#include "same_node.h"
 
 #define DENY 0
 #define ALLOW 1
@@ -64,14 +67,6 @@ static __always_inline void set_ipv6(struct bpf_sock_addr *ctx, const struct add
 static __always_inline __u16 get_port(struct bpf_sock_addr *ctx)
 {
 	return bpf_ntohs(ctx->user_port);
-}
-
-/* The pod's address in the family of `destination`; none if the pod has none. */
-static __always_inline const struct address *own_address(const struct pod *pod, const struct address *destination)
-{
-	if (is_ipv4(destination))
-		return pod->flags & POD_HAS_IPV4 ? &pod->ipv4 : 0;
-	return pod->flags & POD_HAS_IPV6 ? &pod->ipv6 : 0;
 }
 
 /* Where a connection to `destination` goes instead. Returns the port, 0 to leave it alone. */
@@ -126,6 +121,14 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 	const struct address *own = own_address(pod, destination);
 	if (!own)
 		return DENY;
+	if (ctx->type == SOCK_STREAM) {
+		const struct endpoint *endpoint = find_shortcut(ctx, own, destination);
+		if (endpoint && remember(ctx, destination, SOCKET_DIRECT)) {
+			*to = &endpoint->address;
+			*port = endpoint->port;
+			return ALLOW;
+		}
+	}
 	/* sendto() on a connected socket: getpeername() keeps showing what it was connected to. */
 	if (!(state && kind == SOCKET_DNS_ASKED && state->kind == SOCKET_CAPTURED) &&
 	    !remember(ctx, destination, kind))
@@ -240,7 +243,10 @@ static __always_inline const struct socket_state *disguise_peer(struct bpf_sock_
 {
 	const struct socket_state *state = state_of(ctx);
 
-	return state && (state->kind == SOCKET_CAPTURED || state->kind == SOCKET_DISGUISED) ? state : 0;
+	return state && (state->kind == SOCKET_CAPTURED || state->kind == SOCKET_DISGUISED ||
+			 state->kind == SOCKET_DIRECT)
+		       ? state
+		       : 0;
 }
 
 SEC("cgroup/getpeername4")
@@ -268,25 +274,22 @@ int weft_getpeername6(struct bpf_sock_addr *ctx)
 	return ALLOW;
 }
 
-static __always_inline void get_ends(struct bpf_sock_ops *ctx, struct address *local, struct address *remote)
-{
-	if (ctx->family == AF_INET) {
-		set_ipv4(local, FIELD(ctx->local_ip4));
-		set_ipv4(remote, FIELD(ctx->remote_ip4));
-		return;
-	}
-	/* An IPv6 socket that speaks IPv4 holds mapped addresses here: the key is the same from both ends. */
-	READ_IPV6(local, ctx->local_ip6);
-	READ_IPV6(remote, ctx->remote_ip6);
-}
-
 static __always_inline void announce(struct bpf_sock_ops *ctx, struct bpf_sock *sk)
 {
 	struct socket_state *state = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct flow flow = {};
 	struct socket_state passed = {};
 
-	if (!state || (state->kind != SOCKET_CAPTURED && state->kind != SOCKET_LAST_HOP))
+	if (!state)
+		return;
+	if (state->kind == SOCKET_DIRECT) {
+		if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+			admit(ctx, sk, state);
+		else
+			report_opened(ctx, sk);
+		return;
+	}
+	if (state->kind != SOCKET_CAPTURED && state->kind != SOCKET_LAST_HOP)
 		return;
 	passed.peer = state->peer;
 	passed.port = state->port;
@@ -309,6 +312,7 @@ static __always_inline void receive(struct bpf_sock_ops *ctx, struct bpf_sock *s
 	get_ends(ctx, &flow.destination, &flow.source);
 	flow.source_port = bpf_ntohl(ctx->remote_port);
 	flow.destination_port = ctx->local_port;
+	bpf_map_delete_elem(&admitted, &flow);
 	passed = bpf_map_lookup_elem(&flows, &flow);
 	if (!passed)
 		return;
@@ -332,6 +336,11 @@ int weft_sockops(struct bpf_sock_ops *ctx)
 		sk = ctx->sk;
 		if (sk)
 			receive(ctx, sk);
+		break;
+	case BPF_SOCK_OPS_STATE_CB: /* of a connection that was let through */
+		sk = ctx->sk;
+		if (sk)
+			follow(ctx, sk);
 		break;
 	}
 	return 1;

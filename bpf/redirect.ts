@@ -10,10 +10,11 @@ import { BpfMap } from './bpf-map.ts';
 import { cgroupRoot } from './cgroup-root.ts';
 import type { FlowMapFds } from './flow-maps.ts';
 import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, podSize } from './map-layout.ts';
-import { OutboundPrograms } from './outbound-programs.ts';
+import { type OutboundMap, OutboundPrograms } from './outbound-programs.ts';
 import { openPinDirectory, type PinDirectory, removePinnedInstance } from './pin-directory.ts';
 import { currentNetnsCookie, type PodCapture, refuseOwnNetns, validateCapture } from './pod-capture.ts';
 import { attachInbound, type InboundLink } from './pod-inbound.ts';
+import type { SameNodeFds } from './same-node-maps.ts';
 
 export interface RedirectOptions {
   /** Root of the cgroup2 tree the pods are in. Default: the mount in /proc/self/mountinfo. */
@@ -70,6 +71,19 @@ export class Redirect {
   get fds(): FlowMapFds {
     this.#assertOpen();
     return { sockets: this.#outbound.mapFd('sockets') };
+  }
+
+  /** For `new SameNodeMaps(fds)`, once a process; valid until close(). */
+  get sameNodeFds(): SameNodeFds {
+    this.#assertOpen();
+    const fd = (name: OutboundMap): number => this.#outbound.mapFd(name);
+    return {
+      shortcuts: fd('shortcuts'),
+      control: fd('control'),
+      counters: fd('counters'),
+      live: fd('live'),
+      events: fd('flow_events'),
+    };
   }
 
   /**
@@ -160,10 +174,11 @@ export class Redirect {
         ownAddresses: capture.addresses,
         hbonePort: capture.hbonePort ?? defaultHbonePort,
         ...(capture.dnsPort === undefined ? {} : { dnsPort: capture.dnsPort }),
+        netnsCookie: cookie,
         hboneListeners: capture.hboneListeners,
         plaintextListeners: capture.plaintextListeners,
       },
-      { pinPath: this.#pins?.inbound(cookie) },
+      { pinPath: this.#pins?.inbound(cookie), admitted: this.#outbound.mapFd('admitted') },
     );
   }
 

@@ -1,5 +1,7 @@
 /* The application of the kernel tests: every way to connect, and a server that tells whom it sees.
  *   endpoint dial MODE ADDRESS PORT [SOURCE]    one connection; prints what it saw as JSON
+ *   endpoint hold ADDRESS PORT [SOURCE PORT]    one connection; prints itself, then how it ended; sends what it reads
+ *   endpoint echo ADDRESS PORT                  prints "ready", sends back what it gets, till killed
  *   endpoint serve ADDRESS PORT                 prints "ready", answers each connection with what it sees, till killed
  *   endpoint dns-server ADDRESS PORT            prints "ready", answers each datagram with "answer", till killed */
 #define _GNU_SOURCE
@@ -10,10 +12,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -253,8 +257,81 @@ _Noreturn static void dns_server(const char *address, int port)
 	}
 }
 
+/* An end that comes from outside is told by its error. */
+static int ended(const char *how)
+{
+	printf("{\"end\":\"%s\"}\n", how);
+	fflush(stdout);
+	return 0;
+}
+
+/* Lines of standard input go to the server, its answers to standard output; the end of input closes the connection. */
+static int hold(const char *address, int port, const char *source, int source_port)
+{
+	struct sockaddr_storage to, own;
+	socklen_t length = address_of(address, port, &to);
+	int fd = socket(to.ss_family, SOCK_STREAM, 0), on = 1;
+	char self[80], peer[80], data[4096];
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (source && bind(fd, (void *)&own, address_of(source, source_port, &own)))
+		return fail("bind");
+	if (nonblocking_connect(fd, &to, length))
+		return fail("connect");
+	name(fd, 1, peer, sizeof peer);
+	name(fd, 0, self, sizeof self);
+	printf("{\"self\":\"%s\",\"peer\":\"%s\"}\n", self, peer);
+	fflush(stdout);
+	struct pollfd both[2] = { { .fd = 0, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	for (;;) {
+		if (poll(both, 2, -1) < 0)
+			return ended(strerrorname_np(errno));
+		if (both[1].revents) {
+			ssize_t n = recv(fd, data, sizeof data - 1, 0);
+			if (n <= 0)
+				return ended(n == 0 ? "closed" : strerrorname_np(errno));
+			data[n] = 0;
+			printf("{\"data\":\"%s\"}\n", data);
+			fflush(stdout);
+		} else if (both[0].revents) {
+			ssize_t n = read(0, data, sizeof data);
+			if (n <= 0)
+				return ended("input");
+			if (send(fd, data, n - 1, MSG_NOSIGNAL) < 0)
+				return ended(strerrorname_np(errno));
+		}
+	}
+}
+
+_Noreturn static void echo(const char *address, int port)
+{
+	int listener = bound(SOCK_STREAM, address, port);
+
+	for (;;) {
+		char data[4096];
+		ssize_t n;
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd < 0 || fork() != 0) {
+			close(fd);
+			continue;
+		}
+		close(listener);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while ((n = recv(fd, data, sizeof data, 0)) > 0)
+			send(fd, data, n, MSG_NOSIGNAL);
+		_exit(0);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	if (argc >= 4 && !strcmp(argv[1], "hold"))
+		return hold(argv[2], atoi(argv[3]), argc > 5 ? argv[4] : NULL, argc > 5 ? atoi(argv[5]) : 0);
+	if (argc == 4 && !strcmp(argv[1], "echo")) {
+		signal(SIGCHLD, SIG_IGN);
+		echo(argv[2], atoi(argv[3]));
+	}
 	if (argc >= 5 && !strcmp(argv[1], "dial"))
 		return dial(argv[2], argv[3], atoi(argv[4]), argc > 5 ? argv[5] : NULL);
 	if (argc == 4 && !strcmp(argv[1], "serve"))

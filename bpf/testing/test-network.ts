@@ -106,7 +106,7 @@ export class TestNetwork {
   /** Starts a server in the pod; resolves once it listens. Stopped with the network. */
   async serve(
     pod: TestPod,
-    kind: 'serve' | 'dns-server',
+    kind: 'serve' | 'echo' | 'dns-server',
     at: readonly [address: string, port: number],
   ): Promise<void> {
     const child = this.#spawn(pod, [kind, at[0], String(at[1])]);
@@ -114,6 +114,18 @@ export class TestNetwork {
       child.stdout?.once('data', () => resolve());
       child.once('exit', (code) => reject(new Error(`The server ended with ${code}`)));
     });
+  }
+
+  /** A connection that stays open; `source` binds it first. */
+  async hold(
+    pod: TestPod,
+    to: readonly [address: string, port: number],
+    source?: readonly [address: string, port: number],
+  ): Promise<HeldConnection> {
+    const child = this.#spawn(pod, ['hold', ...to.map(String), ...(source ?? []).map(String)]);
+    const held = new HeldConnection(child);
+    await held.next();
+    return held;
   }
 
   sysctl(pod: TestPod, setting: string): void {
@@ -129,11 +141,60 @@ export class TestNetwork {
 
   #spawn(pod: TestPod, args: readonly string[]): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', pod.name, this.#endpoint, ...args], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#children.add(child);
     child.once('exit', () => this.#children.delete(child));
     return child;
+  }
+}
+
+/** What `endpoint hold` prints, line by line. */
+export class HeldConnection {
+  #child: ChildProcess;
+  #lines: Record<string, string>[] = [];
+  #waiting: ((line: Record<string, string>) => void) | undefined;
+  first: Record<string, string> | undefined;
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    let rest = '';
+    child.stdout?.on('data', (chunk: Buffer) => {
+      const lines = (rest + chunk.toString()).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.#receive(JSON.parse(line) as Record<string, string>);
+    });
+  }
+
+  /** The next line. */
+  next(): Promise<Record<string, string>> {
+    const line = this.#lines.shift();
+    if (line !== undefined) return Promise.resolve(line);
+    return new Promise((resolve) => {
+      this.#waiting = resolve;
+    });
+  }
+
+  /** Sends it and gives back what comes. */
+  async say(text: string): Promise<Record<string, string>> {
+    this.#child.stdin?.write(`${text}\n`);
+    return this.next();
+  }
+
+  /** Ends the connection in order. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    const exit = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#child.stdin?.end();
+    await exit;
+  }
+
+  #receive(line: Record<string, string>): void {
+    this.first ??= line;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) this.#lines.push(line);
+    else waiting(line);
   }
 }
 

@@ -22,7 +22,12 @@ export class TestProxy {
   #servers: net.Server[] = [];
   #sockets = new Set<net.Socket>();
 
-  constructor(redirect: Redirect, pod: TestPod, options?: { readonly addresses?: readonly IpAddress[] }) {
+  /** @param options.plaintext `told`: such a connection is not passed on but told what it is. */
+  constructor(
+    redirect: Redirect,
+    pod: TestPod,
+    options?: { readonly addresses?: readonly IpAddress[]; readonly plaintext?: 'told' },
+  ) {
     this.pod = pod;
     this.#flows = new FlowMaps(redirect.fds);
     this.#listen(outboundPort, (socket) => this.#tellDestination(socket));
@@ -32,7 +37,9 @@ export class TestProxy {
       outboundPort,
       dnsPort,
       hboneListeners: this.#listen(15008, (socket) => socket.end('hbone')),
-      plaintextListeners: this.#listen(15006, (socket) => this.#passOn(socket)),
+      plaintextListeners: this.#listen(15006, (socket) =>
+        options?.plaintext === 'told' ? socket.end('plaintext') : this.#passOn(socket),
+      ),
     };
   }
 
