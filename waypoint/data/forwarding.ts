@@ -21,6 +21,7 @@ import { grpcStatusIn } from './grpc.ts';
 import type { LocalReply } from './local-reply.ts';
 import type { ResponseFlag } from './request-record.ts';
 import type { UpstreamProtocol } from './upstream/endpoint-address.ts';
+import { EndpointChoice } from './upstream/endpoint-choice.ts';
 import type { Upstream, UpstreamEndpoint } from './upstream/upstream.ts';
 
 /** Where a request goes: a port of a service, or one endpoint that was asked for by its own address. */
@@ -65,8 +66,6 @@ export interface ForwardOwner {
   onBroken(flag: ResponseFlag, details: string): void;
 }
 
-const nobody: ReadonlySet<WorkloadUid> = new Set();
-
 export class Forwarding implements AttemptOwner {
   #upstream: Upstream;
   #request: ForwardRequest;
@@ -76,7 +75,7 @@ export class Forwarding implements AttemptOwner {
   #attempt: Attempt | undefined;
   /** Beside `#attempt`; only requests that are hedged have any. */
   #hedges: Attempt[] | undefined;
-  #excluded: Set<WorkloadUid> | undefined;
+  #choice: EndpointChoice;
   #retries = 0;
   #tries = 0;
   #waiting = false;
@@ -89,6 +88,7 @@ export class Forwarding implements AttemptOwner {
   /** @param body undefined if the request has none. */
   constructor(upstream: Upstream, request: ForwardRequest, owner: ForwardOwner, body: BodyPipe | undefined) {
     this.#upstream = upstream;
+    this.#choice = new EndpointChoice(upstream, 'request');
     this.#request = request;
     this.#owner = owner;
     this.#body = body;
@@ -219,27 +219,15 @@ export class Forwarding implements AttemptOwner {
     const { target } = this.#request;
     if (target.kind === 'endpoint') return this.#launch(target.endpoint, undefined);
     const { balancer } = this.#upstream;
-    let picked = this.#upstream.pick(target, this.#request.settings, {
-      unit: 'request',
-      excluded: this.#excluded ?? nobody,
-    });
-    // Every endpoint was tried: better once more the same than nobody.
-    if (picked.kind === 'none' && picked.reason === 'all-excluded' && this.#excluded !== undefined) {
-      this.#excluded = undefined;
-      picked = this.#upstream.pick(target, this.#request.settings, { unit: 'request', excluded: nobody });
-    }
+    const picked = this.#choice.next(target, this.#request.settings);
     if (picked.kind === 'none') {
-      const flag = picked.reason === 'connection-limit' ? 'UO' : 'UH';
-      return this.#fail({ status: 503, flag, details: picked.message });
+      const { skipped } = this.#choice;
+      const flag = picked.reason === 'connection-limit' ? 'UO' : skipped === undefined ? 'UH' : 'UF';
+      return this.#fail({ status: 503, flag, details: skipped ?? picked.message });
     }
     const { handle } = picked;
     balancer.begin(handle);
     const { workload, address, port } = picked.endpoint;
-    const unreachable = this.#upstream.unreachable(workload);
-    if (unreachable !== undefined) {
-      balancer.closed(handle);
-      return this.#fail({ status: 503, flag: 'UF', details: unreachable });
-    }
     if (address !== undefined)
       return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
     this.#delay = this.#upstream.lookUp(workload, target, (found) => {
@@ -250,7 +238,8 @@ export class Forwarding implements AttemptOwner {
           handle,
         );
       balancer.failed(handle, 'connect');
-      this.#fail({ status: 503, flag: 'UF', details: `the endpoint ${workload.name} has no address` });
+      this.#choice.skip(workload.uid, `the endpoint ${workload.name} has no address`);
+      this.#try();
     });
   }
 
@@ -307,7 +296,7 @@ export class Forwarding implements AttemptOwner {
     const { balancer } = this.#upstream;
     if (attempt.handle !== undefined) {
       balancer.closed(attempt.handle);
-      (this.#excluded ??= new Set()).add(attempt.handle.uid);
+      this.#choice.exclude(attempt.handle.uid);
     }
     if (attempt === this.#attempt) this.#attempt = this.#hedges?.pop();
     else this.#hedges = this.#hedges?.filter((other) => other !== attempt);
@@ -347,7 +336,7 @@ export class Forwarding implements AttemptOwner {
       if (this.#done || attempt === undefined || attempt.answered) return;
       const budget = this.#counters?.retryBudget;
       if (budget !== undefined && !budget.tryRetry(this.#upstream.reactor.now, settings.retryBudget)) return;
-      if (attempt.handle !== undefined) (this.#excluded ??= new Set()).add(attempt.handle.uid);
+      if (attempt.handle !== undefined) this.#choice.exclude(attempt.handle.uid);
       this.#try();
     });
   }

@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type RequestListener } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { makePolicy } from '../../mesh/model/fixture.ts';
+import { makePolicy, makeWorkload } from '../../mesh/model/fixture.ts';
 import type { HttpRule, MirrorFilter } from '../../mesh/model/routing.ts';
 import type { Service } from '../../mesh/model/service.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
@@ -345,12 +345,25 @@ describe('connections to endpoints', () => {
       hboneMtlsPort: 15_008,
     } as const;
     const app = rig.service('app', [1], { workload: { network: 'far', networkGateway } });
-    expect((await ask(rig, rig.listen(app))).status).toBe(503);
+    const port = rig.listen(app);
+    expect((await ask(rig, port)).status).toBe(503);
     expect(await rig.record()).toMatchObject({
       flag: 'UF',
       attempts: 0,
       details: expect.stringMatching(/network "far"/),
     });
+    const near = await rig.serve(createServer(echo('near')));
+    rig.apply({ workloads: rig.endpoints(app, [near]) });
+    rig.apply({
+      workloads: [
+        makeWorkload('far', {
+          network: 'far',
+          networkGateway,
+          services: new Map([[app.key, [{ servicePort: 80, targetPort: 1 }]]]),
+        }),
+      ],
+    });
+    for (let i = 0; i < 8; i++) expect((await ask(rig, port)).headers['x-backend']).toBe('near');
   });
 });
 

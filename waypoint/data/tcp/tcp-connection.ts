@@ -9,13 +9,13 @@ import type { Slab } from '../../../mesh/io/slab.ts';
 import { isIpv6 } from '../../../mesh/model/ip-address.ts';
 import type { L4Rule } from '../../../mesh/model/routing.ts';
 import type { Service } from '../../../mesh/model/service.ts';
-import type { WorkloadUid } from '../../../mesh/model/workload.ts';
 import { matchTlsRule } from '../../routing/tls-routes.ts';
 import type { ClientConnection } from '../client-connection.ts';
 import type { DestinationView } from '../destination-view.ts';
 import type { ConnectionRecord, ResponseFlag } from '../request-record.ts';
 import { denialText, type RequestWorld } from '../request-world.ts';
 import type { ConnectFailure } from '../upstream/endpoint-address.ts';
+import { EndpointChoice } from '../upstream/endpoint-choice.ts';
 import type { EndpointDialer, PendingDial } from '../upstream/endpoint-dialer.ts';
 import type { ServiceTarget, UpstreamEndpoint } from '../upstream/upstream.ts';
 import type { L4Choices } from './l4-choices.ts';
@@ -49,7 +49,7 @@ export class TcpConnection implements ByteSink {
   #handle: PickHandle | undefined;
   #endpoint: UpstreamEndpoint | undefined;
   #endpointDecides = false;
-  #excluded = new Set<WorkloadUid>();
+  #choice: EndpointChoice;
   #splice: TransportSplice | undefined;
   #startedMs: number;
   #over = false;
@@ -59,6 +59,7 @@ export class TcpConnection implements ByteSink {
     const { world, client, view } = options;
     this.#startedMs = world.now();
     this.#early = new ByteQueue(world.budget);
+    this.#choice = new EndpointChoice(world.upstream, 'connection');
     this.#facts = {
       peer: client.peer,
       sourceIp: client.address,
@@ -180,20 +181,18 @@ export class TcpConnection implements ByteSink {
     const attempts = service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
     if (this.record.attempts >= attempts)
       return this.#refuse('UF', previous?.message ?? 'no endpoint could be reached');
-    const picked = upstream.pick(target, undefined, { unit: 'connection', excluded: this.#excluded });
-    if (picked.kind === 'none')
-      return this.#refuse(
-        previous !== undefined ? 'UF' : picked.reason === 'connection-limit' ? 'UO' : 'UH',
-        previous?.message ?? picked.message,
-      );
+    const picked = this.#choice.next(target, undefined);
+    if (picked.kind === 'none') {
+      const reason = previous?.message ?? this.#choice.skipped;
+      const flag = reason !== undefined ? 'UF' : picked.reason === 'connection-limit' ? 'UO' : 'UH';
+      return this.#refuse(flag, reason ?? picked.message);
+    }
     const { handle } = picked;
     this.#handle = handle;
     upstream.balancer.begin(handle);
     const { workload, address, port: endpointPort } = picked.endpoint;
-    const unreachable = upstream.unreachable(workload);
-    if (unreachable !== undefined) return this.#refuse('UF', unreachable);
     const again = (failure: ConnectFailure): void => {
-      this.#excluded.add(workload.uid);
+      this.#choice.exclude(workload.uid);
       this.#pick(service, port, failure);
     };
     if (address !== undefined)
