@@ -16,6 +16,9 @@ export interface LoadResult {
   readonly cpuUs: number;
 }
 
+/** Where the load comes from. */
+export type LoadSite = Pick<HttpSite, 'lab' | 'client'>;
+
 export interface LoadOptions {
   readonly url: string;
   readonly seconds: number;
@@ -31,7 +34,7 @@ const ticksPerSecond = 100;
 let sequence = 0;
 
 /** Throws BenchError `load` when a request failed or nothing was measured. */
-export async function runLoad(site: HttpSite, proxy: LabProcess, options: LoadOptions): Promise<LoadResult> {
+export async function runLoad(site: LoadSite, proxy: LabProcess, options: LoadOptions): Promise<LoadResult> {
   const pids = processTree(proxy.child.pid as number);
   const before = cpuSeconds(pids);
   const result = options.streams === undefined ? await wrk(site, options) : await h2load(site, options);
@@ -45,7 +48,7 @@ interface Outcome {
 }
 
 async function wrk(
-  site: HttpSite,
+  site: LoadSite,
   { url, seconds, connections, headers = [] }: LoadOptions,
 ): Promise<Outcome> {
   const flags = headers.flatMap((header) => ['-H', header]);
@@ -66,7 +69,7 @@ function percentile(text: string, name: string): number {
   return Number(found?.[1]) * factor;
 }
 
-async function h2load(site: HttpSite, options: LoadOptions): Promise<Outcome> {
+async function h2load(site: LoadSite, options: LoadOptions): Promise<Outcome> {
   const { url, seconds, connections, streams = 1, body, headers = [] } = options;
   const log = join(site.lab.directory, `h2load-${(sequence += 1)}.log`);
   const flags = [...headers.flatMap((header) => ['-H', header]), ...(body === undefined ? [] : ['-d', body])];
@@ -96,7 +99,7 @@ async function h2load(site: HttpSite, options: LoadOptions): Promise<Outcome> {
   return { requests: done, figures };
 }
 
-async function finish(site: HttpSite, argv: readonly string[]): Promise<string> {
+async function finish(site: LoadSite, argv: readonly string[]): Promise<string> {
   const tool = site.lab.spawn(site.client, { name: `load-${(sequence += 1)}`, argv });
   if (!tool.ended.aborted)
     await new Promise((resolve) => tool.ended.addEventListener('abort', resolve, { once: true }));

@@ -15,6 +15,7 @@ import { textTable, writeHttpTable } from '../table.ts';
 import { findEnvoy } from './envoy-program.ts';
 import { buildHttpSite, type HttpSite, proxyPorts } from './http-site.ts';
 import { runLoad } from './load.ts';
+import { measureMeshPath } from './mesh-path.ts';
 import { envoy } from './peers/envoy.ts';
 import { haproxy } from './peers/haproxy.ts';
 import type { HttpPeer } from './peers/http-peer.ts';
@@ -45,6 +46,7 @@ type Row =
   | 'h2-cpu'
   | 'post'
   | 'post-cpu'
+  | 'tls-cpu'
   | 'memory';
 const titles: Readonly<Record<Row, string>> = {
   get: 'HTTP/1.1 GET, 32 connections: requests/s',
@@ -57,6 +59,7 @@ const titles: Readonly<Record<Row, string>> = {
   'h2-cpu': 'CPU for each of them, µs',
   post: 'HTTP/2 POST of 100 bytes, as unary gRPC: requests/s',
   'post-cpu': 'CPU for each of them, µs',
+  'tls-cpu': 'TLS on both sides: CPU of the proxy for each request, µs',
   memory: 'resident memory before the first request, MB',
 };
 type Figures = Partial<Record<Row, number>>;
@@ -128,7 +131,9 @@ async function measureAll(options: Options): Promise<string[][]> {
       const figures: Record<string, Figures> = {};
       for (const peer of options.peers) {
         console.error(`round ${round} of ${options.rounds}: ${peer.title}`);
-        figures[peer.name] = await measurePeer(site, peer, options.seconds);
+        const measured = await measurePeer(site, peer, options.seconds);
+        if (peer.name === 'weft') measured['tls-cpu'] = (await measureMeshPath(options.seconds)).cpuUs;
+        figures[peer.name] = measured;
       }
       rounds.push(figures);
     }
@@ -149,6 +154,11 @@ async function measurePeer(site: HttpSite, peer: HttpPeer, seconds: number): Pro
     Object.assign(figures, { get: get.requestsPerSecond, 'get-p99': get.p99Us, 'get-cpu': get.cpuUs });
     const large = await runLoad(site, proxy, { url: `${h1}/large`, seconds, connections: 8 });
     Object.assign(figures, { large: large.requestsPerSecond, 'large-cpu': large.cpuUs });
+    if (peer.name === 'envoy') {
+      const url = `https://${site.proxy.address.v4}:${proxyPorts.tls}/`;
+      await runLoad(site, proxy, { url, seconds: 2, connections: 32 });
+      figures['tls-cpu'] = (await runLoad(site, proxy, { url, seconds, connections: 32 })).cpuUs;
+    }
     if (peer.name === 'nginx') return;
     const h2 = { url: `${base(proxyPorts.http2)}/`, connections: 8, streams: 8 };
     await runLoad(site, proxy, { ...h2, seconds: 1 });

@@ -28,27 +28,30 @@ export function envoy(program: string): HttpPeer {
 }
 
 function configuration(site: HttpSite, routes: number): unknown {
-  const { stable, canary, stableH2, canaryH2 } = backendPorts;
+  const { stable, canary, stableH2, canaryH2, stableTls, canaryTls } = backendPorts;
   return {
     static_resources: {
       listeners: [
         listener(site, proxyPorts.http1, { stable: 'stable', canary: 'canary', routes }),
         listener(site, proxyPorts.http2, { stable: 'stable-h2', canary: 'canary-h2', routes }),
+        listener(site, proxyPorts.tls, { stable: 'stable-tls', canary: 'canary-tls', routes, tls: true }),
       ],
       clusters: [
         cluster(site, { name: 'stable', port: stable, h2: false }),
         cluster(site, { name: 'canary', port: canary, h2: false }),
         cluster(site, { name: 'stable-h2', port: stableH2, h2: true }),
         cluster(site, { name: 'canary-h2', port: canaryH2, h2: true }),
+        cluster(site, { name: 'stable-tls', port: stableTls, h2: false, tls: true }),
+        cluster(site, { name: 'canary-tls', port: canaryTls, h2: false, tls: true }),
       ],
     },
   };
 }
 
 function listener(
-  { proxy }: HttpSite,
+  { proxy, tls: files }: HttpSite,
   port: number,
-  { stable, canary, routes }: { stable: string; canary: string; routes: number },
+  { stable, canary, routes, tls }: { stable: string; canary: string; routes: number; tls?: boolean },
 ): unknown {
   const timeout = `${timeoutSeconds}s`;
   const others = Array.from({ length: routes }, (_, index) => ({
@@ -91,14 +94,17 @@ function listener(
     name: `listener-${port}`,
     address: address(proxy.address.v4, port),
     filter_chains: [
-      { filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] },
+      {
+        filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
+        ...(tls === true && { transport_socket: transportSocket('Downstream', files.server) }),
+      },
     ],
   };
 }
 
 function cluster(
-  { server }: HttpSite,
-  { name, port, h2 }: { name: string; port: number; h2: boolean },
+  { server, tls: files }: HttpSite,
+  { name, port, h2, tls }: { name: string; port: number; h2: boolean; tls?: boolean },
 ): unknown {
   const endpoint = { endpoint: { address: address(server.address.v4, port) } };
   const protocol = h2 ? { http2_protocol_options: {} } : { http_protocol_options: {} };
@@ -107,6 +113,9 @@ function cluster(
     type: 'STATIC',
     connect_timeout: '1s',
     load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [endpoint] }] },
+    ...(tls === true && {
+      transport_socket: transportSocket('Upstream', files.client),
+    }),
     // As meshes do: the defaults of 1,024 are no subject of this measurement.
     circuit_breakers: {
       thresholds: [{ max_connections: 65_536, max_pending_requests: 65_536, max_requests: 65_536 }],
@@ -115,6 +124,20 @@ function cluster(
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
         '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
         explicit_http_config: protocol,
+      },
+    },
+  };
+}
+
+/** TLS 1.3 with the certificate of a side; the client's is asked for by the servers. */
+function transportSocket(side: 'Upstream' | 'Downstream', file: string): unknown {
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${side}TlsContext`,
+      common_tls_context: {
+        tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+        tls_certificates: [{ certificate_chain: { filename: file }, private_key: { filename: file } }],
       },
     },
   };
