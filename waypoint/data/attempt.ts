@@ -135,6 +135,7 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     if (this.#done) return;
     if (this.#answered) return this.#owner.onResponseTrailers(headers);
     const status = Number(headers[0]?.[1]);
+    if (this.#connection !== undefined) this.#pool.heard(this.#connection);
     if (status < 200 && (status !== 101 || !this.#request.upgrade))
       return this.#onInformational(status, headers);
     this.#answered = true;
@@ -174,6 +175,13 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
 
   onWritable(): void {
     if (!this.#done) this.#owner.onRoom();
+  }
+
+  /** Gives it up because its time, or that of the request, is over. */
+  timedOut(): void {
+    const unanswered = !this.#done && !this.#answered && this.stream !== undefined;
+    if (unanswered && this.#connection !== undefined) this.#pool.unanswered(this.#connection, this.startedMs);
+    this.abandon();
   }
 
   /** Gives it up, whatever its state; the endpoint sees a cancelled stream. Idempotent. */

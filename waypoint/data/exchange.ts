@@ -113,10 +113,6 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     return this.#state === OVER;
   }
 
-  get upgraded(): boolean {
-    return this.#upgraded;
-  }
-
   /** Sends the request on. Once, unless `reply` came first. */
   forward(request: ForwardRequest): void {
     if (this.#state !== DECIDING) return;

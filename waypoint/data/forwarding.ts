@@ -344,7 +344,7 @@ export class Forwarding implements AttemptOwner {
   #tryTimedOut(attempt: Attempt): void {
     if (this.#done) return;
     const { balancer, reactor } = this.#upstream;
-    attempt.abandon();
+    attempt.timedOut();
     const details = 'the time of the try is over';
     if (attempt.answered) {
       this.#finish();
@@ -369,6 +369,7 @@ export class Forwarding implements AttemptOwner {
         status: 504,
         latencyMs: this.#upstream.reactor.now - attempt.startedMs,
       });
+    attempt?.timedOut();
     this.#dropTries(undefined, ErrorCode.CANCEL);
     this.#fail({ status: 504, flag: 'UT', details });
   }

@@ -8,6 +8,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
+import { connect as connectTcp, createServer as createTcp, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openDescriptors } from '../../mesh/io/testing/leaks.ts';
 import type { ServicePort } from '../../mesh/model/service.ts';
@@ -190,6 +191,45 @@ describe('HTTP/2 to HTTP/2', () => {
     void server;
     for (let i = 0; i < 10; i++)
       expect((await finish(rig, session.request({ ':path': '/' }))).headers[':status']).toBe(200);
+  });
+});
+
+describe('a connection that leads nowhere', () => {
+  it('is left by further requests after one was not answered on it in time', async () => {
+    await using rig = new PlaneRig();
+    const server = createServer();
+    server.on('stream', (stream: ServerHttp2Stream) =>
+      stream.respond({ ':status': 200 }, { endStream: true }),
+    );
+    const target = await rig.serve(server);
+    const between: Socket[] = [];
+    const way = createTcp((socket) => {
+      const further = connectTcp(target, '127.0.0.1');
+      further.on('error', () => {});
+      socket.on('close', () => further.destroy());
+      socket.pipe(further).pipe(socket);
+      between.push(socket);
+    });
+    const service = rig.service('api', [await rig.serve(way)], { appProtocol: 'http2' });
+    rig.routes(service, {
+      http: [
+        rule([service], {
+          timeouts: { requestMs: 150, backendRequestMs: undefined },
+          retry: { codes: [], attempts: 0, backoffMs: 0 },
+        }),
+      ],
+    });
+    const { session } = client(rig, rig.listen(service));
+    const status = async () => (await finish(rig, session.request({ ':path': '/' }))).headers[':status'];
+    expect(await status()).toBe(200);
+    // Nothing is lost or closed as far as anybody can see: bytes just go nowhere.
+    for (const socket of between)
+      socket
+        .unpipe()
+        .resume()
+        .on('data', () => {});
+    expect(await status()).toBe(504);
+    expect(await status()).toBe(200);
   });
 });
 

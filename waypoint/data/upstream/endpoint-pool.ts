@@ -66,6 +66,21 @@ export class EndpointPool implements ConnectionOwner {
     this.#waiting.delete(waiter);
   }
 
+  /** The endpoint began a response on it. */
+  heard(connection: PooledConnection): void {
+    connection.heardMs = this.#reactor.now;
+  }
+
+  /**
+   * A request that was sent at `sentMs` got no answer in its time. A connection on which nothing came since is likely to
+   * lead nowhere, and without a tunnel nobody else finds that out: further requests get another one.
+   */
+  unanswered(connection: PooledConnection, sentMs: number): void {
+    if (this.protocol === 'http1' || connection.heardMs >= sentMs) return;
+    this.#dropFree(connection);
+    connection.drain();
+  }
+
   /** A stream of a shared connection has ended. */
   released(connection: PooledConnection): void {
     connection.idleSinceMs = this.#reactor.now;

@@ -15,6 +15,8 @@ export class PooledConnection implements HttpClientHandler {
   served = 0;
   /** When it last became free, reactor ms. */
   idleSinceMs = 0;
+  /** When a response last began on it, reactor ms. */
+  heardMs = 0;
   /** Waits in its pool's list of free ones. */
   idle = false;
   /** Takes no further requests. */
