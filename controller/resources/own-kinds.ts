@@ -220,6 +220,7 @@ export interface MeshConfigObject {
     readonly mtls: { readonly mode: 'STRICT' | 'PERMISSIVE' };
     readonly unknownDestinations: 'ALLOW' | 'DENY';
     readonly accessLog: 'ALL' | 'FAILURES' | 'OFF';
+    readonly sameNode: 'KERNEL' | 'PROXY';
     readonly tracing?: { readonly endpoint: string; readonly samplingPercent: number };
   };
 }

@@ -242,7 +242,12 @@ function makeNodePod(
   }
   netnsOwners.set(place, `${metadata.namespace}/${metadata.name}`);
   const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = draft.base;
-  return { uid, name, namespace, serviceAccount, trustDomain, node, addresses, netns, enrolled };
+  return { uid, name, namespace, serviceAccount, trustDomain, node, addresses, netns, enrolled, ...sameNode(metadata) };
+}
+
+/** `weft.dev/same-node: proxy`; any other value says nothing. */
+function sameNode({ labels }: Pod['metadata']): { readonly sameNode?: 'proxy' } {
+  return labels['weft.dev/same-node'] === 'proxy' ? { sameNode: 'proxy' } : {};
 }
 
 /** A bare name is one of iproute2's (`ip netns add NAME`). */

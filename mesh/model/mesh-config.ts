@@ -7,6 +7,8 @@ export interface MeshConfig {
   /** What an enrolled pod may do with a destination no service or workload claims. */
   readonly unknownDestinations: 'allow' | 'deny';
   readonly accessLog: 'all' | 'failures' | 'off';
+  /** `kernel`: what is authorised between two pods of one node needs no proxy; `proxy`: everything goes through it. */
+  readonly sameNode: 'kernel' | 'proxy';
   /** Spans of requests that waypoints export; absent: none, and trace headers pass as they came. */
   readonly tracing?: TracingConfig;
 }
@@ -23,4 +25,5 @@ export const defaultMeshConfig: MeshConfig = {
   mtls: 'permissive',
   unknownDestinations: 'allow',
   accessLog: 'all',
+  sameNode: 'kernel',
 };

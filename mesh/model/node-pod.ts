@@ -16,4 +16,6 @@ export interface NodePod {
   readonly netns: string;
   /** False: the pod is known but not captured (label removed, or `none`). */
   readonly enrolled: boolean;
+  /** Its connections always go through the proxy, whatever MeshConfig says. */
+  readonly sameNode?: 'proxy';
 }

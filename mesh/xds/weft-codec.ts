@@ -16,6 +16,7 @@ export const meshConfigName = 'mesh';
 // Position 0 is the unset value: the built-in default applies.
 const mtlsModes = [defaultMeshConfig.mtls, 'permissive', 'strict'] as const;
 const unknownDestinations = [defaultMeshConfig.unknownDestinations, 'allow', 'deny'] as const;
+const sameNodes = [defaultMeshConfig.sameNode, 'kernel', 'proxy'] as const;
 const accessLogs = [defaultMeshConfig.accessLog, 'all', 'failures', 'off'] as const;
 
 export function encodeMeshConfig(config: MeshConfig): EncodedResource {
@@ -24,6 +25,7 @@ export function encodeMeshConfig(config: MeshConfig): EncodedResource {
     mtls: encodeEnum(mtlsModes, config.mtls),
     unknownDestinations: encodeEnum(unknownDestinations, config.unknownDestinations),
     accessLog: encodeEnum(accessLogs, config.accessLog),
+    sameNode: encodeEnum(sameNodes, config.sameNode),
     ...(config.tracing && { tracing: config.tracing }),
   });
   return encodeResource(MeshConfigSchema, message, { name: meshConfigName });
@@ -36,6 +38,7 @@ export function decodeMeshConfig(any: Any): Decoded<MeshConfig> {
     mtls: decodeEnum(mtlsModes, wire.mtls, 'mtls'),
     unknownDestinations: decodeEnum(unknownDestinations, wire.unknownDestinations, 'unknown_destinations'),
     accessLog: decodeEnum(accessLogs, wire.accessLog, 'access_log'),
+    sameNode: decodeEnum(sameNodes, wire.sameNode, 'same_node'),
     ...(wire.tracing && { tracing: decodeTracing(wire.tracing) }),
   }));
 }
@@ -54,7 +57,12 @@ function isHttpUrl(text: string): boolean {
 }
 
 export function encodeNodePod(pod: NodePod): EncodedResource {
-  const message = create(NodePodSchema, { ...pod, addresses: pod.addresses.map(ipToBytes) });
+  const { sameNode, ...rest } = pod;
+  const message = create(NodePodSchema, {
+    ...rest,
+    addresses: pod.addresses.map(ipToBytes),
+    sameNodeProxy: sameNode === 'proxy',
+  });
   return encodeResource(NodePodSchema, message, { name: pod.uid });
 }
 
@@ -70,5 +78,6 @@ export function decodeNodePod(any: Any): Decoded<NodePod> {
     addresses: wire.addresses.map((bytes, i) => decodeIp(bytes, `addresses[${i}]`)),
     netns: requireText(wire.netns, 'netns'),
     enrolled: wire.enrolled,
+    ...(wire.sameNodeProxy && { sameNode: 'proxy' as const }),
   }));
 }

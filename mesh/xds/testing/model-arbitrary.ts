@@ -221,22 +221,39 @@ export const meshConfigArbitrary: fc.Arbitrary<MeshConfig> = fc.record(
     mtls: fc.constantFrom('strict', 'permissive'),
     unknownDestinations: fc.constantFrom('allow', 'deny'),
     accessLog: fc.constantFrom('all', 'failures', 'off'),
+    sameNode: fc.constantFrom('kernel', 'proxy'),
     tracing: fc.record({
       endpoint: fc.webUrl(),
       samplingPercent: fc.double({ min: 0, max: 100, noNaN: true }),
     }),
   },
-  { requiredKeys: ['trustDomain', 'mtls', 'unknownDestinations', 'accessLog'] },
+  { requiredKeys: ['trustDomain', 'mtls', 'unknownDestinations', 'accessLog', 'sameNode'] },
 );
 
-export const nodePodArbitrary: fc.Arbitrary<NodePod> = fc.record({
-  uid: someText.map((uid) => uid as WorkloadUid),
-  name: someText,
-  namespace: someText,
-  serviceAccount: someText,
-  trustDomain: someText,
-  node: text,
-  addresses: fc.array(ip, { maxLength: 3 }),
-  netns: someText,
-  enrolled: fc.boolean(),
-});
+export const nodePodArbitrary: fc.Arbitrary<NodePod> = fc.record(
+  {
+    uid: someText.map((uid) => uid as WorkloadUid),
+    name: someText,
+    namespace: someText,
+    serviceAccount: someText,
+    trustDomain: someText,
+    node: text,
+    addresses: fc.array(ip, { maxLength: 3 }),
+    netns: someText,
+    enrolled: fc.boolean(),
+    sameNode: fc.constant('proxy' as const),
+  },
+  {
+    requiredKeys: [
+      'uid',
+      'name',
+      'namespace',
+      'serviceAccount',
+      'trustDomain',
+      'node',
+      'addresses',
+      'netns',
+      'enrolled',
+    ],
+  },
+);
