@@ -10,6 +10,7 @@ import { CaStateSecret } from './ca/ca-state-secret.ts';
 import type { CaStateStore } from './ca/ca-state-store.ts';
 import { type IssuerSource, SecretIssuer } from './ca/given-issuer.ts';
 import { deployedGateways, withDeploymentProblems } from './deploy/deployed-gateways.ts';
+import { RootsPublisher } from './deploy/roots-publisher.ts';
 import { WaypointDeployer } from './deploy/waypoint-deployer.ts';
 import { EventWriter } from './event-writer.ts';
 import type { Authenticator } from './identity/authenticator.ts';
@@ -25,7 +26,7 @@ import type { ResourceSource, ResourcesHandler } from './source/resource-source.
 import { StatusWriter } from './status-writer.ts';
 import type { Translation } from './translate/translate.ts';
 
-/** What waypoints verify the controller by. */
+/** What waypoints and node tunnels verify the controller by. */
 interface Roots {
   rootsPem(): string;
   subscribe(listener: () => void): unknown;
@@ -64,6 +65,7 @@ export class Cluster {
   readonly #statuses: StatusWriter;
   readonly #events: EventWriter;
   readonly #deployer: WaypointDeployer | undefined;
+  readonly #roots: RootsPublisher;
   #authority: Roots | undefined;
   #last: { readonly translation: Translation; readonly problems: readonly Problem[] } | undefined;
 
@@ -102,7 +104,15 @@ export class Cluster {
         this.#statuses.lead(leading);
         this.#events.lead(leading);
         this.#deployer?.lead(leading);
+        this.#roots.lead(leading);
       },
+    });
+    this.#roots = new RootsPublisher({
+      client,
+      clock,
+      logger: logger('roots'),
+      namespace,
+      roots: () => this.#authority?.rootsPem(),
     });
     this.#deployer = this.#openDeployer(config, options);
     const nodeAccounts = new Set(nodeAccountNames.map((name) => `${namespace}/${name}`));
@@ -131,7 +141,10 @@ export class Cluster {
   /** Begins to stand for election. */
   run(authority: Roots): void {
     this.#authority = authority;
-    authority.subscribe(() => this.#deployer?.recheck());
+    authority.subscribe(() => {
+      this.#deployer?.recheck();
+      this.#roots.recheck();
+    });
     this.#leader.start();
   }
 
@@ -177,7 +190,12 @@ export class Cluster {
   /** Idempotent. */
   async close(): Promise<void> {
     await this.#source.close();
-    await Promise.all([this.#statuses.close(), this.#events.close(), this.#deployer?.close()]);
+    await Promise.all([
+      this.#statuses.close(),
+      this.#events.close(),
+      this.#deployer?.close(),
+      this.#roots.close(),
+    ]);
     await this.#leader.close();
     this.#client.close();
   }

@@ -21,6 +21,7 @@ import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
 import { PodManager } from './pod-manager.ts';
+import { openPodNetnsLocator } from './pod-netns.ts';
 import { Readiness } from '../mesh/proxy/readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
 import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
@@ -102,6 +103,7 @@ export class Ztunnel {
     this.#pods = new PodManager({
       node: config.node,
       redirect: this.#redirect,
+      netns: openPodNetnsLocator(),
       certificates: this.#certificates,
       workers: this.#workers,
       dns: this.#dns,

@@ -5,7 +5,6 @@ import { closeSync } from 'node:fs';
 import type { FlowMaps } from '../bpf/flow-maps.ts';
 import { IoError } from '../mesh/io/io-error.ts';
 import * as libc from '../mesh/io/libc.ts';
-import { openNetns } from '../mesh/io/netns.ts';
 import { bindSource, configureConnection, configureLocalConnection } from '../mesh/io/socket.ts';
 import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import type { TcpListener } from '../mesh/io/tcp-listener.ts';
@@ -31,13 +30,13 @@ export class CapturedPod {
   #listeners: PodServers = { capture: [], hbone: [] };
   #open = true;
 
-  /** @throws NetnsError not-found */
-  constructor(pod: NodePod, flowMaps: FlowMaps) {
+  /** @param netns descriptor of the pod's network namespace, which is this object's from here on */
+  constructor(pod: NodePod, netns: number, { flowMaps }: { readonly flowMaps: FlowMaps }) {
     this.pod = pod;
     this.identity = identityOf(pod);
     this.spiffeId = formatSpiffeId(this.identity);
     this.#flowMaps = flowMaps;
-    this.#netns = openNetns(pod.netns);
+    this.#netns = netns;
     this.#sockets = new SocketStash(this.#netns);
   }
 

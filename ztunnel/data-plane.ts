@@ -111,7 +111,7 @@ export class DataPlane {
   }
 
   addPod({ pod, listeners }: WorkerPod): void {
-    const captured = new CapturedPod(pod, this.flowMaps);
+    const captured = new CapturedPod(pod, listeners.netns, { flowMaps: this.flowMaps });
     const replaced = this.#pods.get(pod.uid);
     this.#pods.set(pod.uid, captured);
     captured.listen({

@@ -1,8 +1,8 @@
-// The listening sockets of a captured pod, made inside its network namespace on its own addresses. Plain descriptors:
-// the main thread makes them, one set for each data worker, and hands them over.
+// The listening sockets of a captured pod, made inside its network namespace on its own addresses, and the namespace
+// itself. Plain descriptors: the main thread makes them, one set for each data worker, and hands them over.
 
 import * as libc from '../mesh/io/libc.ts';
-import { withNetns } from '../mesh/io/netns.ts';
+import { openNetns, withNetns } from '../mesh/io/netns.ts';
 import { listenTcp } from '../mesh/io/socket.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
 import { ports } from './ports.ts';
@@ -14,6 +14,11 @@ import type { PodListeners } from './worker-messages.ts';
  */
 export function openPodListeners(pod: NodePod, workers: number): PodListeners[] {
   const opened: number[] = [];
+  const open = (): number => {
+    const fd = openNetns(pod.netns);
+    opened.push(fd);
+    return fd;
+  };
   const listen = (port: number): number[] =>
     pod.addresses.map((address) => {
       const fd = listenTcp({ address, port });
@@ -23,6 +28,7 @@ export function openPodListeners(pod: NodePod, workers: number): PodListeners[] 
   try {
     return withNetns(pod.netns, () =>
       Array.from({ length: workers }, () => ({
+        netns: open(),
         outbound: listen(ports.outbound),
         hbone: listen(ports.hbone),
         plaintext: listen(ports.plaintext),
@@ -35,7 +41,7 @@ export function openPodListeners(pod: NodePod, workers: number): PodListeners[] 
 }
 
 export function closePodListeners(sets: readonly PodListeners[]): void {
-  for (const { outbound, hbone, plaintext } of sets) {
-    for (const fd of [...outbound, ...hbone, ...plaintext]) libc.close(fd);
+  for (const { netns, outbound, hbone, plaintext } of sets) {
+    for (const fd of [netns, ...outbound, ...hbone, ...plaintext]) libc.close(fd);
   }
 }

@@ -2,7 +2,6 @@
 // pod is a small state machine (waiting for its certificate -> captured, or failed and tried again); one pod's trouble
 // never holds up another. A pod is captured only when everything it needs is there.
 
-import { statSync } from 'node:fs';
 import type { Redirect } from '../bpf/redirect.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
 import { formatSpiffeId, identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
@@ -15,6 +14,7 @@ import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import type { DataWorker } from './data-worker.ts';
 import type { PodDns } from './pod-dns.ts';
 import { closePodListeners, openPodListeners } from './pod-listeners.ts';
+import type { LocatedNetns, PodNetnsLocator } from './pod-netns.ts';
 import { ports } from './ports.ts';
 import { leavingLingerMs } from './worker-messages.ts';
 
@@ -28,6 +28,7 @@ export interface PodMetrics {
 export interface PodManagerOptions {
   readonly node: string;
   readonly redirect: Redirect;
+  readonly netns: PodNetnsLocator;
   readonly certificates: CertificateManager;
   readonly workers: readonly DataWorker[];
   readonly dns: PodDns;
@@ -52,7 +53,7 @@ interface Entry {
   reason: string | undefined;
   retry: Timer | undefined;
   /** The namespace that was captured; undefined until then. */
-  netns: string | undefined;
+  netns: LocatedNetns | undefined;
 }
 
 /** How often captured namespaces are looked at, ms: a pod made anew at the same path runs uncaptured until then. */
@@ -127,7 +128,10 @@ export class PodManager {
   close(): void {
     this.#unsubscribe();
     this.#netnsCheck.cancel();
-    for (const entry of this.#entries.values()) entry.retry?.cancel();
+    for (const entry of this.#entries.values()) {
+      entry.retry?.cancel();
+      entry.netns?.close();
+    }
     for (const timer of this.#lingering) timer.cancel();
     this.#entries.clear();
   }
@@ -149,11 +153,12 @@ export class PodManager {
 
   #capture(entry: Entry): void {
     const { redirect, dns, workers, logger, metrics } = this.#options;
-    const { pod } = entry;
     entry.retry?.cancel();
-    entry.netns = netnsAt(pod.netns);
+    const netns = this.#attempt(entry, () => this.#options.netns.locate(entry.pod.netns));
+    if (netns === undefined) return;
+    const pod = { ...entry.pod, netns: netns.path };
     const sets = this.#attempt(entry, () => openPodListeners(pod, workers.length));
-    if (sets === undefined) return;
+    if (sets === undefined) return netns.close();
     const attached = this.#attempt(entry, () => {
       dns.addPod(pod);
       return redirect.attach(pod.uid, {
@@ -168,18 +173,21 @@ export class PodManager {
     if (attached === undefined) {
       closePodListeners(sets);
       dns.removePod(pod.uid);
+      netns.close();
       return;
     }
     for (const [index, worker] of workers.entries()) {
       const listeners = sets[index];
-      if (listeners !== undefined) worker.post({ kind: 'pod-added', workerPod: { pod, listeners } });
+      if (listeners !== undefined)
+        worker.post({ kind: 'pod-added', workerPod: { pod: entry.pod, listeners } });
     }
+    entry.netns = netns;
     entry.state = 'captured';
     entry.reason = undefined;
     entry.backoff.reset();
     metrics.podStarted();
     this.#settle();
-    logger.info({ pod: `${pod.namespace}/${pod.name}`, netns: pod.netns }, 'Pod captured');
+    logger.info({ pod: `${pod.namespace}/${pod.name}`, netns: entry.pod.netns }, 'Pod captured');
   }
 
   /** undefined and a later retry when `run` fails. */
@@ -206,6 +214,7 @@ export class PodManager {
     const { pod } = entry;
     this.#entries.delete(pod.uid);
     entry.retry?.cancel();
+    entry.netns?.close();
     if (entry.state === 'captured') {
       redirect.detach(pod.uid);
       dns.removePod(pod.uid);
@@ -238,7 +247,7 @@ export class PodManager {
   /** A namespace that was deleted, or made anew under its name, is no change of the model: only a look shows it. */
   #checkNetns(): void {
     for (const entry of [...this.#entries.values()]) {
-      if (entry.state !== 'captured' || netnsAt(entry.pod.netns) === entry.netns) continue;
+      if (entry.state !== 'captured' || entry.netns?.isCurrent() !== false) continue;
       const { namespace, name, netns } = entry.pod;
       this.#options.logger.warn(
         { pod: `${namespace}/${name}`, netns },
@@ -266,12 +275,6 @@ export class PodManager {
       if (!attached && !wanted.has(uid as WorkloadUid)) this.#options.redirect.detach(uid);
     }
   }
-}
-
-/** Which namespace is at the path; undefined for none. Not reused while it is captured: the workers hold it open. */
-function netnsAt(path: string): string | undefined {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
 }
 
 function sameCapture(a: NodePod, b: NodePod): boolean {

@@ -34,8 +34,10 @@ export interface WorkerStart {
   readonly flowMaps: FlowMapFds;
 }
 
-/** Listening sockets in a pod's namespace; the worker owns them from here on. */
+/** A pod's network namespace and listening sockets in it; the worker owns the descriptors from here on. */
 export interface PodListeners {
+  /** By descriptor: until the worker reads this, a path may have come to mean another pod's. */
+  readonly netns: number;
   readonly outbound: readonly number[];
   readonly hbone: readonly number[];
   readonly plaintext: readonly number[];

@@ -1,4 +1,4 @@
-// Changes the manifests of the controller to what was asked for. With nothing asked for they stay as the files are, so
+// Changes the manifests of the programs to what was asked for. With nothing asked for they stay as the files are, so
 // files and command say the same. Every change is made to the document, which keeps comments and order.
 
 import type { Document } from 'yaml';
@@ -28,6 +28,22 @@ export function customiseDeployment(deployment: Document, settings: InstallSetti
   set(['spec', 'replicas'], settings.replicas ?? 1);
   setArguments(deployment, settings);
   if ((settings.replicas ?? 1) > 1) spread(deployment);
+}
+
+export function customiseDaemonSet(daemonSet: Document, settings: InstallSettings): void {
+  const { namespace, image, 'pull-policy': pullPolicy } = settings;
+  const set = (path: readonly (string | number)[], value: unknown): void => {
+    if (daemonSet.getIn(path) !== value) daemonSet.setIn(path, value);
+  };
+  set([...container, 'image'], image);
+  set([...container, 'imagePullPolicy'], pullPolicy);
+  replaceArguments(daemonSet, {
+    controller: `weft-controller.${namespace}.svc:15012`,
+    'log-format': settings['log-format'],
+    'log-level': settings['log-level'],
+    'cluster-id': settings['cluster-id'],
+    'certificate-life': settings['certificate-life'],
+  });
 }
 
 /** The one Secret beside its own that the controller may read. */
@@ -64,8 +80,21 @@ function setArguments(deployment: Document, settings: InstallSettings): void {
   const names = [...settings['server-name']];
   // By this name nodes dial it; the one in the default namespace is known to the controller already.
   if (namespace !== baseNamespace) names.unshift(`weft-controller.${namespace}.svc`);
-  const path = [...container, 'args'];
-  const before = (deployment.toJS() as DeploymentArguments).spec.template.spec.containers[0].args;
+  replaceArguments(
+    deployment,
+    given,
+    names.map((name) => `--server-name=${name}`),
+  );
+}
+
+/** Values by flag, where the container has it in its place, else at the end; then `further` ones. */
+function replaceArguments(
+  document: Document,
+  values: Readonly<Record<string, string | number | undefined>>,
+  further: readonly string[] = [],
+): void {
+  const given = { ...values };
+  const before = (document.toJS() as ProgramArguments).spec.template.spec.containers[0].args;
   const args = before.map((argument) => {
     const name = /^--([a-z-]+)=/.exec(argument)?.[1] ?? '';
     const value = given[name];
@@ -75,11 +104,12 @@ function setArguments(deployment: Document, settings: InstallSettings): void {
   for (const [name, value] of Object.entries(given)) {
     if (value !== undefined) args.push(`--${name}=${value}`);
   }
-  args.push(...names.map((name) => `--server-name=${name}`));
-  if (args.join('\n') !== before.join('\n')) deployment.setIn(path, deployment.createNode(args));
+  args.push(...further);
+  if (args.join('\n') !== before.join('\n'))
+    document.setIn([...container, 'args'], document.createNode(args));
 }
 
-interface DeploymentArguments {
+interface ProgramArguments {
   readonly spec: {
     readonly template: {
       readonly spec: { readonly containers: readonly [{ readonly args: readonly string[] }] };

@@ -19,6 +19,8 @@ export const controllerFiles = [
   'deployment.yaml',
 ] as const;
 
+export const ztunnelFiles = ['service-account.yaml', 'daemon-set.yaml'] as const;
+
 export type OptionalFile = 'pod-disruption-budget.yaml' | 'service-monitor.yaml';
 
 /** Texts of the custom resource definitions, as they are. */
@@ -27,8 +29,12 @@ export function readDefinitions(): readonly string[] {
   return names.sort().map((name) => readFileSync(join(folder, 'crds', name), 'utf8'));
 }
 
-export function readControllerFiles(): Document[] {
-  return controllerFiles.map((name) => read('controller', name));
+/** Of the controller, then of the node tunnel. */
+export function readProgramFiles(): Document[] {
+  return [
+    ...controllerFiles.map((name) => read('controller', name)),
+    ...ztunnelFiles.map((name) => read('ztunnel', name)),
+  ];
 }
 
 export function readOptionalFile(name: OptionalFile): Document {

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { controllerConfig } from '../../controller/config.ts';
 import { runCli } from '../run-cli.ts';
-import { controllerFiles, readDefinitions } from './manifest-files.ts';
+import { ztunnelConfig } from '../../ztunnel/config.ts';
+import { controllerFiles, readDefinitions, ztunnelFiles } from './manifest-files.ts';
 import { installSettings } from './settings.ts';
 
 const manifests = join(import.meta.dirname, '../../manifests');
@@ -41,7 +42,11 @@ const argsOf = (deployment: Manifest): string[] => podOf(deployment).containers[
 
 describe('weft install', () => {
   test('prints the files of manifests/ as they are when nothing is asked for', async () => {
-    const files = controllerFiles.map((name) => readFileSync(join(manifests, 'controller', name), 'utf8'));
+    const names = [
+      ...controllerFiles.map((name) => join('controller', name)),
+      ...ztunnelFiles.map((name) => join('ztunnel', name)),
+    ];
+    const files = names.map((name) => readFileSync(join(manifests, name), 'utf8'));
     const { out, err } = await install();
     expect(out).toBe([...readDefinitions(), ...files].join('---\n'));
     expect(err).toContain('placeholder');
@@ -49,6 +54,7 @@ describe('weft install', () => {
 
   test('leaves no file of manifests/ out', () => {
     expect(readdirSync(join(manifests, 'controller')).sort()).toEqual([...controllerFiles].sort());
+    expect(readdirSync(join(manifests, 'ztunnel')).sort()).toEqual([...ztunnelFiles].sort());
     expect(readdirSync(join(manifests, 'optional'))).toHaveLength(2);
   });
 
@@ -100,6 +106,31 @@ describe('weft install', () => {
       expect(parsed.config.serverNames).toContain(`weft-controller.${namespace}.svc`);
     },
   );
+
+  test('gives the node tunnel arguments that it takes, and what they name is mounted', async () => {
+    const daemonSet = await object('DaemonSet', '--namespace', 'mesh', '--cluster-id', 'east');
+    const [program, ...args] = argsOf(daemonSet);
+    expect(program).toBe('ztunnel');
+    const parsed = ztunnelConfig(args, { WEFT_NODE: 'node-1' });
+    if (!parsed.ok) throw new Error(parsed.problems.join('\n'));
+    expect(parsed.values).toMatchObject({
+      controller: 'weft-controller.mesh.svc:15012',
+      'cluster-id': 'east',
+    });
+    const mounts = podOf(daemonSet).containers[0].volumeMounts as { mountPath: string }[];
+    for (const flag of ['token-file', 'root-cert', 'state-dir'] as const) {
+      const file = parsed.values[flag];
+      expect(mounts.some(({ mountPath }) => file?.startsWith(`${mountPath}/`))).toBe(true);
+    }
+  });
+
+  test('the node tunnel is not privileged and asks for no capability that a machine may lack', async () => {
+    const { spec } = await object('DaemonSet');
+    const { securityContext } = spec.template.spec.containers[0];
+    expect(securityContext).toMatchObject({ privileged: false, readOnlyRootFilesystem: true });
+    expect(securityContext.capabilities.drop).toEqual(['ALL']);
+    expect(securityContext.capabilities.add).not.toContain('SYS_RESOURCE');
+  });
 
   test('keeps the namespace out of nothing that has one', async () => {
     const own = (await objects('--ha', '--service-monitor', '--namespace', 'mesh')).filter(

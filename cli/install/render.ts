@@ -2,8 +2,14 @@
 // bytes, so the text can be kept under version control and compared.
 
 import type { Document } from 'yaml';
-import { customiseDeployment, customiseRole, exposeMetrics, moveNamespace } from './customise.ts';
-import { readControllerFiles, readDefinitions, readOptionalFile } from './manifest-files.ts';
+import {
+  customiseDaemonSet,
+  customiseDeployment,
+  customiseRole,
+  exposeMetrics,
+  moveNamespace,
+} from './customise.ts';
+import { readDefinitions, readOptionalFile, readProgramFiles } from './manifest-files.ts';
 import type { InstallSettings } from './settings.ts';
 
 export interface InstallParts {
@@ -12,12 +18,13 @@ export interface InstallParts {
 }
 
 export function renderInstallation(settings: InstallSettings, { serviceMonitor }: InstallParts): string {
-  const documents = readControllerFiles();
+  const documents = readProgramFiles();
   if ((settings.replicas ?? 1) > 1) documents.push(readOptionalFile('pod-disruption-budget.yaml'));
   if (serviceMonitor) documents.push(readOptionalFile('service-monitor.yaml'));
   for (const document of documents) {
     moveNamespace(document, settings.namespace);
     if (document.get('kind') === 'Deployment') customiseDeployment(document, settings);
+    if (document.get('kind') === 'DaemonSet') customiseDaemonSet(document, settings);
     if (document.get('kind') === 'Role') customiseRole(document, settings);
     if (serviceMonitor && document.get('kind') === 'Service') exposeMetrics(document);
   }

@@ -43,6 +43,7 @@ export const objectMetaSchema = z.object({
   creationTimestamp: z.string().nullish(),
   deletionTimestamp: z.string().nullish(),
   generation: z.number().int().nonnegative().optional(),
+  uid: z.string().max(64).optional(),
   ownerReferences: z.array(ownerReference).default([]),
 });
 
@@ -55,6 +56,8 @@ export interface ObjectMeta {
   readonly creationTimestamp: string;
   readonly deleting: boolean;
   readonly generation?: number;
+  /** As the API server has it; files rarely have one. */
+  readonly uid?: string;
   readonly ownerReferences: readonly {
     readonly kind: string;
     readonly name: string;
@@ -72,6 +75,7 @@ export function trimObjectMeta(meta: z.output<typeof objectMetaSchema>, namespac
     creationTimestamp: meta.creationTimestamp ?? '',
     deleting: typeof meta.deletionTimestamp === 'string',
     ...(meta.generation === undefined ? {} : { generation: meta.generation }),
+    ...(meta.uid === undefined ? {} : { uid: meta.uid }),
     ownerReferences: meta.ownerReferences,
   };
 }

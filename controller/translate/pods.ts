@@ -1,8 +1,8 @@
-// Pods to workloads, and (standalone) to the pods a node captures. A pod that ended or has no address is no
+// Pods to workloads, and to the pods a node captures. A pod that ended or has no address is no
 // workload; two pods never share an address or a network namespace, because either would mix up identities.
 
 import { type IpAddress, parseIpAddress } from '../../mesh/model/ip-address.ts';
-import type { NodePod } from '../../mesh/model/node-pod.ts';
+import { type NodePod, podReference } from '../../mesh/model/node-pod.ts';
 import type { Locality, WorkloadUid } from '../../mesh/model/workload.ts';
 import type { Pod } from '../resources/core-kinds.ts';
 import type { Resources } from '../resources/resources.ts';
@@ -37,7 +37,7 @@ export function translatePods(context: PodsContext): TranslatedPods {
   const netnsOwners = new Map<string, string>();
   const drafts: WorkloadDraft[] = [];
   const nodePods: NodePod[] = [];
-  for (const pod of byPrecedence(context.resources.Pod.values())) {
+  for (const pod of inClaimOrder(context.resources.Pod)) {
     if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
     reportUnknownMode(context, pod);
     const addresses = claimAddresses(context, pod, addressOwners);
@@ -50,10 +50,17 @@ export function translatePods(context: PodsContext): TranslatedPods {
     const enrolled = waypoint === undefined && draft.base.tunnelProtocol === 'hbone';
     const nodePod = context.standalone
       ? makeNodePod(context, { pod, draft, enrolled, netnsOwners })
-      : undefined;
+      : makeClusterNodePod(pod, { draft, enrolled });
     if (nodePod !== undefined) nodePods.push(nodePod);
   }
   return { drafts, nodePods };
+}
+
+/** A pod that ends has lost its address by the time another one runs with it, however old it is. */
+function inClaimOrder(pods: Resources['Pod']): readonly Pod[] {
+  const sorted = byPrecedence(pods.values());
+  const ending = sorted.filter(({ metadata }) => metadata.deleting);
+  return ending.length === 0 ? sorted : [...sorted.filter(({ metadata }) => !metadata.deleting), ...ending];
 }
 
 function waypointOf({ waypoints }: PodsContext, { metadata, spec }: Pod): Waypoint | undefined {
@@ -242,7 +249,43 @@ function makeNodePod(
   }
   netnsOwners.set(place, `${metadata.namespace}/${metadata.name}`);
   const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = draft.base;
-  return { uid, name, namespace, serviceAccount, trustDomain, node, addresses, netns, enrolled, ...sameNode(metadata) };
+  return {
+    uid,
+    name,
+    namespace,
+    serviceAccount,
+    trustDomain,
+    node,
+    addresses,
+    netns,
+    enrolled,
+    ...sameNode(metadata),
+  };
+}
+
+/**
+ * In a cluster only the node knows the namespace of a pod's sandbox. Pods on the host's network have none; one that is not
+ * enrolled is told too, so that its node can tell a removed label from a removed pod.
+ */
+function makeClusterNodePod(
+  { metadata, spec }: Pod,
+  { draft, enrolled }: { draft: WorkloadDraft; enrolled: boolean },
+): NodePod | undefined {
+  if (spec.nodeName === '' || spec.hostNetwork || metadata.uid === undefined) return undefined;
+  const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = draft.base;
+  const netns = podReference(metadata.uid);
+  return {
+    uid,
+    name,
+    namespace,
+    serviceAccount,
+    trustDomain,
+    node,
+    addresses,
+    netns,
+    enrolled,
+    ...sameNode(metadata),
+  };
 }
 
 /** `weft.dev/same-node: proxy`; any other value says nothing. */

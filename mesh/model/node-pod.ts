@@ -12,10 +12,22 @@ export interface NodePod {
   readonly trustDomain: string;
   readonly node: string;
   readonly addresses: readonly IpAddress[];
-  /** Path of the network namespace, for example `/run/netns/web-1`. */
+  /** Path of the network namespace, for example `/run/netns/web-1`; or a `podReference`, which only its node resolves. */
   readonly netns: string;
   /** False: the pod is known but not captured (label removed, or `none`). */
   readonly enrolled: boolean;
   /** Its connections always go through the proxy, whatever MeshConfig says. */
   readonly sameNode?: 'proxy';
+}
+
+const podPrefix = 'pod:';
+
+/** Stands for the network namespace of the Kubernetes pod with this UID, wherever its node has it. */
+export function podReference(uid: string): string {
+  return `${podPrefix}${uid}`;
+}
+
+/** The UID in a `podReference`; undefined for a path. */
+export function referencedPod(netns: string): string | undefined {
+  return netns.startsWith(podPrefix) ? netns.slice(podPrefix.length) : undefined;
 }
