@@ -77,6 +77,11 @@ export class ApiServer {
     return server;
   }
 
+  /** Of etcd's client API. */
+  get etcdUrl(): string {
+    return `http://127.0.0.1:${this.#ports.etcd}`;
+  }
+
   get auditLog(): string {
     return join(this.directory, 'audit.log');
   }

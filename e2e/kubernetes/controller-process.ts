@@ -28,11 +28,12 @@ export class ControllerProcess {
   readonly grpcPort: number;
   readonly adminPort: number;
   readonly #program: BackgroundProgram;
-  readonly #state: string;
+  /** Its state directory. */
+  readonly state: string;
 
   private constructor(program: BackgroundProgram, state: string, ready: LogLine) {
     this.#program = program;
-    this.#state = state;
+    this.state = state;
     this.grpcPort = Number(ready['grpcPort']);
     this.adminPort = Number(ready['adminPort']);
   }
@@ -71,12 +72,22 @@ export class ControllerProcess {
 
   /** PEM of every trusted root. */
   async roots(): Promise<string> {
-    return await readFile(join(this.#state, 'root-cert.pem'), 'utf8');
+    return await readFile(join(this.state, 'root-cert.pem'), 'utf8');
   }
 
   /** Messages so far. */
   async messages(): Promise<readonly string[]> {
     return (await readLog(this.#program.logFile)).map(text);
+  }
+
+  /** Lines so far that have this text, as they were written. */
+  async linesWith(part: string): Promise<readonly string[]> {
+    return (await readFile(this.#program.logFile, 'utf8')).split('\n').filter((line) => line.includes(part));
+  }
+
+  /** JSON of a page of the admin endpoint. */
+  async page<T>(path: string): Promise<T> {
+    return (await (await fetch(`http://127.0.0.1:${this.adminPort}${path}`)).json()) as T;
   }
 
   async stop(options: { readonly now?: boolean } = {}): Promise<void> {

@@ -2,6 +2,7 @@
 // and a ServiceAccount token. Counts how often its stream was lost.
 
 import { formatSpiffeId, type Identity } from '../../mesh/model/spiffe-id.ts';
+import type { Workload } from '../../mesh/model/workload.ts';
 import { systemClock } from '../../mesh/runtime/clock.ts';
 import { createLogger } from '../../mesh/runtime/logger.ts';
 import { createCsr } from '../../mesh/tls/csr.ts';
@@ -16,8 +17,11 @@ export interface NodeClientOptions {
 }
 
 export class NodeClient {
-  readonly workloads = new Map<string, string>();
+  readonly workloads = new Map<string, Workload>();
+  /** By uid: how often a workload was told. */
+  readonly told = new Map<string, number>();
   readonly policies = new Set<string>();
+  readonly #synced = Promise.withResolvers<void>();
   synced = false;
   state: XdsClientState = 'connecting';
   /** Reasons of streams that ended. */
@@ -43,13 +47,18 @@ export class NodeClient {
       },
       {
         onDelta: ({ workloads, policies, removed }) => {
-          for (const { uid, name } of workloads) this.workloads.set(uid, name);
+          for (const workload of workloads) {
+            const { uid } = workload;
+            this.workloads.set(uid, workload);
+            this.told.set(uid, (this.told.get(uid) ?? 0) + 1);
+          }
           for (const uid of removed.workloads) this.workloads.delete(uid);
           for (const { key } of policies) this.policies.add(key);
           for (const key of removed.policies) this.policies.delete(key);
         },
         onSynced: () => {
           this.synced = true;
+          this.#synced.resolve();
         },
         onState: (state, reason) => {
           this.state = state;
@@ -60,8 +69,22 @@ export class NodeClient {
     this.#xds.start();
   }
 
+  /** Resolves when it was told everything once. */
+  whenSynced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
   hasWorkload(name: string): boolean {
-    return [...this.workloads.values()].includes(name);
+    return this.workload(name) !== undefined;
+  }
+
+  workload(name: string): Workload | undefined {
+    return [...this.workloads.values()].find((workload) => workload.name === name);
+  }
+
+  /** Addresses of a workload, `''` while it is not there or has none. */
+  addressesOf(name: string): string {
+    return (this.workload(name)?.addresses ?? []).join();
   }
 
   /** The certificate, leaf first, then the roots. Rejects with CertificateError. */
