@@ -36,6 +36,17 @@ export class BufferBudget {
     this.used -= chunkSize;
     if (this.#spare.length < maxSpareChunks) this.#spare.push(chunk);
   }
+
+  /** For memory of another form, in bytes: false when the budget is spent. `release` is to follow. */
+  reserve(bytes: number): boolean {
+    if (this.used + bytes > this.limit) return false;
+    this.used += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.used -= bytes;
+  }
 }
 
 export class ByteQueue {

@@ -113,6 +113,54 @@ describe('BodyPipe', () => {
     expect(pipe.replayable).toBe(false);
   });
 
+  it('shows how a body begins, in whatever pieces and before whatever else it came', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 50_000 }), { minLength: 1, maxLength: 8 }),
+        (lengths) => {
+          const budget = new BufferBudget(64 * 1024 * 1024);
+          const pipe = new BodyPipe(budget, asStream(new FakeSource()));
+          pipe.keep();
+          const parts = lengths.map((length, i) => Buffer.alloc(length, 65 + i));
+          for (const part of parts) feed(pipe, part, 16);
+          expect(pipe.kept().equals(Buffer.concat(parts).subarray(0, maxKeptBytes))).toBe(true);
+          pipe.clear();
+          expect(budget.used).toBe(0);
+        },
+      ),
+    );
+  });
+
+  it('counts what it keeps, and keeps a body of single octets in not much more than its size', () => {
+    const budget = new BufferBudget(64 * 1024 * 1024);
+    const target = new FakeTarget();
+    target.allowance = Number.MAX_SAFE_INTEGER;
+    target.writeData = () => {};
+    const pipe = new BodyPipe(budget, asStream(new FakeSource()));
+    pipe.keep();
+    pipe.target = asStream(target);
+    const slab = new Slab(100);
+    for (let i = 0; i < 20_000; i++) pipe.data(slab, 16, 1);
+    expect(pipe.replayable).toBe(true);
+    expect(budget.used).toBeGreaterThanOrEqual(20_000);
+    expect(budget.used).toBeLessThanOrEqual(maxKeptBytes);
+    pipe.forgetKept();
+    expect(budget.used).toBe(0);
+  });
+
+  it('keeps nothing to send it again when the budget is spent, but gives up what is not decided yet', () => {
+    const target = new FakeTarget();
+    target.allowance = Number.MAX_SAFE_INTEGER;
+    const sent = new BodyPipe(new BufferBudget(1_000), asStream(new FakeSource()));
+    sent.keep();
+    sent.target = asStream(target);
+    const slab = new Slab(100_000);
+    expect([sent.data(slab, 16, 30_000), sent.replayable]).toEqual([true, false]);
+    const undecided = new BodyPipe(new BufferBudget(1_000), asStream(new FakeSource()));
+    undecided.keep();
+    expect(undecided.data(slab, 16, 30_000)).toBe(false);
+  });
+
   it('says when the budget is spent', () => {
     const pipe = new BodyPipe(new BufferBudget(32 * 1024), asStream(new FakeSource()));
     const slab = new Slab(100_000);

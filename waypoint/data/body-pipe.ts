@@ -29,10 +29,12 @@ export class BodyPipe implements ByteWriter {
   #target: HttpStream | undefined;
   #queue: ByteQueue | undefined;
   #trailers: readonly Header[] | undefined;
-  /** Everything that came, while it may have to be sent again. */
-  #kept: Buffer[] | undefined;
+  /** Everything that came is in `#copy`, as it may have to be sent again. */
+  #keeping = false;
+  /** Of what came, from the first octet on; one piece, or many small ones would cost far more than they hold. */
+  #copy: Buffer = empty;
+  #copied = 0;
   #credited = 0;
-  #beginning: Buffer = empty;
   /** Bytes at the head of the queue that were credited before. */
   #uncredited = 0;
 
@@ -49,22 +51,25 @@ export class BodyPipe implements ByteWriter {
 
   /** All of it can be sent to another destination. */
   get replayable(): boolean {
-    return this.#kept !== undefined || this.#credited === 0;
+    return this.#keeping || this.#credited === 0;
   }
 
   /** From now on what comes is kept, as long as it is little; to be called before anything came. */
   keep(): void {
-    this.#kept = [];
+    this.#keeping = true;
   }
 
   /** What came so far, or its beginning where that is more than may be kept. */
   kept(): Buffer {
-    return this.#kept === undefined ? this.#beginning : Buffer.concat(this.#kept);
+    return Buffer.from(this.#copy.subarray(0, this.#copied));
   }
 
   /** It will not be sent again. */
   forgetKept(): void {
-    this.#kept = undefined;
+    this.#keeping = false;
+    this.#budget.release(this.#copy.length);
+    this.#copy = empty;
+    this.#copied = 0;
   }
 
   /** Where to; what waits goes there at once. Undefined: bytes wait again. */
@@ -76,7 +81,7 @@ export class BodyPipe implements ByteWriter {
   /** False when the budget is spent: the exchange is to be given up. */
   data(slab: Slab, offset: number, length: number): boolean {
     this.bytes += length;
-    if (this.#kept !== undefined) this.#keepBytes(slab, offset, length);
+    if (this.#keeping && !this.#keepBytes(slab, offset, length)) return false;
     let taken = 0;
     if (this.#target !== undefined && this.waiting === 0) {
       taken = writeTo(this.#target, slab, offset, length);
@@ -91,14 +96,12 @@ export class BodyPipe implements ByteWriter {
   restart(): boolean {
     this.#target = undefined;
     this.finished = false;
-    if (this.#kept === undefined || this.#credited === 0) return true;
+    if (!this.#keeping || this.#credited === 0) return true;
     this.#queue?.clear();
     const queue = new ByteQueue(this.#budget);
     this.#queue = queue;
-    for (const part of this.#kept) {
-      part.copy(scratch.bytes, headRoom);
-      if (!queue.push(scratch, headRoom, part.length)) return false;
-    }
+    this.#copy.copy(scratch.bytes, headRoom, 0, this.#copied);
+    if (!queue.push(scratch, headRoom, this.#copied)) return false;
     this.#uncredited = this.#credited;
     return true;
   }
@@ -134,7 +137,7 @@ export class BodyPipe implements ByteWriter {
   /** Gives everything back. */
   clear(): void {
     this.#target = undefined;
-    this.#kept = undefined;
+    this.forgetKept();
     this.#queue?.clear();
   }
 
@@ -143,19 +146,35 @@ export class BodyPipe implements ByteWriter {
     this.#source?.consume(bytes);
   }
 
-  #keepBytes(slab: Slab, offset: number, length: number): void {
-    if (this.bytes > maxKeptBytes) {
-      // Nothing was passed on yet: whoever decides about the request may want to see how it begins.
-      if (this.#target === undefined) this.#beginning = this.#beginningWith(slab, offset, length);
-      this.#kept = undefined;
-      return;
+  /** False when the budget is spent and what begins here is still to be decided about. */
+  #keepBytes(slab: Slab, offset: number, length: number): boolean {
+    const all = this.bytes <= maxKeptBytes;
+    // More than is kept, but nothing was passed on yet: whoever decides about the request may want to see how it begins.
+    if (!all && this.#target !== undefined) {
+      this.forgetKept();
+      return true;
     }
-    this.#kept?.push(Buffer.from(slab.bytes.subarray(offset, offset + length)));
+    const count = Math.min(length, maxKeptBytes - this.#copied);
+    if (!this.#growTo(this.#copied + count)) {
+      this.forgetKept();
+      return this.#target !== undefined;
+    }
+    slab.bytes.copy(this.#copy, this.#copied, offset, offset + count);
+    this.#copied += count;
+    this.#keeping = all;
+    return true;
   }
 
-  #beginningWith(slab: Slab, offset: number, length: number): Buffer {
-    const last = Buffer.from(slab.bytes.subarray(offset, offset + length));
-    return Buffer.concat([...(this.#kept ?? []), last]).subarray(0, maxKeptBytes);
+  #growTo(bytes: number): boolean {
+    const before = this.#copy.length;
+    if (bytes <= before) return true;
+    // Most bodies come in one piece.
+    const size = before === 0 ? bytes : Math.min(Math.max(2 * before, bytes), maxKeptBytes);
+    if (!this.#budget.reserve(size - before)) return false;
+    const grown = Buffer.allocUnsafe(size);
+    this.#copy.copy(grown, 0, 0, this.#copied);
+    this.#copy = grown;
+    return true;
   }
 
   #finish(): void {
