@@ -46,7 +46,7 @@ export class Kubectl {
     return await this.ok(['apply', '--server-side', '-f', '-'], { input: manifest });
   }
 
-  /** Runs a program in a pod, `namespace/pod` or `namespace/deployment/name`. */
+  /** Runs a program in a pod: `namespace/pod`, `namespace/pod/name` or `namespace/deployment/name`. */
   async exec(pod: string, argv: readonly string[], options: KubectlOptions = {}): Promise<Finished> {
     const [namespace = '', ...name] = pod.split('/');
     const stdin = options.input === undefined ? [] : ['-i'];

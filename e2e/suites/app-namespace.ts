@@ -31,6 +31,8 @@ export interface AppNamespace {
   /** The same; throws unless all were answered with 200. */
   callFrom(node: string, url: string, count?: number): Promise<readonly Answer[]>;
   clientAddress(node: string): Promise<string>;
+  /** Sorted. */
+  podNames(): Promise<readonly string[]>;
 }
 
 export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppNamespace {
@@ -67,6 +69,15 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
     },
     clientAddress: async (node) =>
       await kubectl.ok(['get', 'pod', '-n', name, `client-${node}`, '-o', 'jsonpath={.status.podIP}']),
+    async podNames() {
+      const { items } = await kubectl.json<{ items: { metadata: { name: string } }[] }>([
+        'get',
+        'pods',
+        '-n',
+        name,
+      ]);
+      return items.map(({ metadata }) => metadata.name).toSorted();
+    },
   };
 }
 

@@ -23,4 +23,5 @@ export async function installMesh({ kubectl }: Cluster, ...options: readonly str
   const manifest = await installationManifest(...options);
   await kubectl.apply(manifest);
   await kubectl.rolledOut(meshNamespace, 'deployment/weft-controller', 120);
+  await kubectl.rolledOut(meshNamespace, 'daemonset/weft-ztunnel', 120);
 }

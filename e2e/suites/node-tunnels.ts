@@ -1,0 +1,40 @@
+// What the node tunnels of a cluster say about themselves, asked through their admin page from inside their pods.
+
+import type { Cluster } from '../cluster/cluster.ts';
+import { ClusterError } from '../cluster/cluster-error.ts';
+import { meshNamespace } from './mesh-installation.ts';
+
+interface Dump {
+  readonly workloadState: Readonly<
+    Record<
+      string,
+      { readonly state: string; readonly info: { readonly name: string; readonly namespace: string } }
+    >
+  >;
+}
+
+const adminPage = 'http://127.0.0.1:15000';
+
+/** Names of the pods of one namespace that are captured, on whatever node; sorted. */
+export async function capturedPods(cluster: Cluster, namespace: string): Promise<readonly string[]> {
+  const dumps = await Promise.all((await tunnelPods(cluster)).map((pod) => configDump(cluster, pod)));
+  return dumps
+    .flatMap(({ workloadState }) => Object.values(workloadState))
+    .filter(({ state, info }) => state === 'Up' && info.namespace === namespace)
+    .map(({ info }) => info.name)
+    .toSorted();
+}
+
+async function tunnelPods({ kubectl }: Cluster): Promise<readonly string[]> {
+  const selector = ['-l', 'app.kubernetes.io/name=weft-ztunnel', '-o', 'name'];
+  const names = await kubectl.ok(['get', 'pods', '-n', meshNamespace, ...selector]);
+  return names.trim().split('\n');
+}
+
+async function configDump({ kubectl }: Cluster, pod: string): Promise<Dump> {
+  const script = `process.stdout.write(await (await fetch("${adminPage}/config_dump")).text())`;
+  const argv = ['/usr/local/bin/node', '--input-type=module', '--eval', script];
+  const { status, stdout, stderr } = await kubectl.exec(`${meshNamespace}/${pod}`, argv);
+  if (status !== 0) throw new ClusterError('command', `No config dump of ${pod}: ${stderr.trim()}`);
+  return JSON.parse(stdout) as Dump;
+}
