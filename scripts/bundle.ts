@@ -8,7 +8,7 @@ import { type Plugin, rolldown } from 'rolldown';
 import { projectRoot } from './command.ts';
 
 /** Files that processes and worker threads start with; each is where its source is, as `.js`. */
-const entries = [
+export const entries = [
   'cli/main',
   'controller/main',
   'ztunnel/main',
@@ -18,7 +18,7 @@ const entries = [
 ];
 
 /** What programs read besides code, from the project's root. */
-const data = ['bpf/obj', 'manifests', 'LICENSE', 'NOTICE'];
+export const data = ['bpf/obj', 'manifests', 'LICENSE', 'NOTICE'];
 
 /** Has native code, which stays in files of its own. */
 const native = ['koffi', `@koromix/koffi-linux-${process.arch}`];

@@ -60,25 +60,24 @@ export async function buildImages(archive: string, { coredns }: BuildOptions): P
 
 type Folder = (name: string) => string;
 
+const path = 'PATH=/usr/local/bin:/usr/bin:/bin';
+
+export const weftConfig = {
+  Entrypoint: [nodePath, `${weftDirectory}/cli/main.js`],
+  Env: [path],
+  WorkingDir: weftDirectory,
+  User: `${userId}`,
+};
+
+export const appPrograms = ['app-main.ts', 'call-main.ts'] as const;
+
+export const appConfig = { Entrypoint: [nodePath, '/app/app-main.ts'], Env: [path], User: `${userId}` };
+
 function ownImages(folder: Folder): readonly Image[] {
   const node = folder('node');
-  const path = 'PATH=/usr/local/bin:/usr/bin:/bin';
   return [
-    {
-      name: weftImage,
-      layers: [node, folder('weft')],
-      config: {
-        Entrypoint: [nodePath, `${weftDirectory}/cli/main.js`],
-        Env: [path],
-        WorkingDir: weftDirectory,
-        User: `${userId}`,
-      },
-    },
-    {
-      name: appImage,
-      layers: [node, folder('app')],
-      config: { Entrypoint: [nodePath, '/app/app-main.ts'], Env: [path] },
-    },
+    { name: weftImage, layers: [node, folder('weft')], config: weftConfig },
+    { name: appImage, layers: [node, folder('app')], config: appConfig },
   ];
 }
 
@@ -116,7 +115,7 @@ function makeAppLayer(root: string): void {
     if (!existsSync(join(root, 'bin', applet))) symlinkSync('busybox', join(root, 'bin', applet));
   }
   mkdirSync(join(root, 'app'));
-  for (const name of ['app-main.ts', 'call-main.ts']) cpSync(join(programs, name), join(root, 'app', name));
+  for (const name of appPrograms) cpSync(join(programs, name), join(root, 'app', name));
 }
 
 function makePauseLayer(root: string): void {
