@@ -22,6 +22,8 @@ export interface DestinationView {
   readonly workload: Workload | undefined;
   /** Undefined for a workload, and where the port no longer exists. */
   readonly port: ServicePort | undefined;
+  /** Of the port; of a workload's own port, what the services say that lead there. */
+  readonly appProtocol: ServicePort['appProtocol'];
   readonly http: CompiledRoutes | undefined;
   readonly routes: RouteSet | undefined;
   /** L7 policy of the service, its Gateway's below it. */
@@ -89,6 +91,7 @@ export class DestinationViews {
       service,
       workload: undefined,
       port,
+      appProtocol: port?.appProtocol ?? 'unknown',
       http: portRouting === undefined ? undefined : this.#routesOf(portRouting).for(namespace),
       routes: portRouting === undefined ? undefined : routesFor(portRouting, namespace),
       settings: routing?.trafficPolicy ?? service?.trafficPolicy?.http,
@@ -108,6 +111,8 @@ export class DestinationViews {
       service: undefined,
       workload,
       port: undefined,
+      appProtocol:
+        workload === undefined ? 'unknown' : protocolOfPort(snapshot, workload, client.servicePort),
       http: undefined,
       routes: undefined,
       settings: undefined,
@@ -127,6 +132,20 @@ export class DestinationViews {
     }
     return routes;
   }
+}
+
+/** Unknown where no service leads to the port, or they do not agree. */
+function protocolOfPort(snapshot: Snapshot, workload: Workload, own: number): ServicePort['appProtocol'] {
+  let found: ServicePort['appProtocol'] | undefined;
+  for (const [key, mappings] of workload.services) {
+    for (const { servicePort, targetPort, appProtocol } of snapshot.serviceByKey(key)?.ports ?? []) {
+      const mapped = mappings.find((mapping) => mapping.servicePort === servicePort)?.targetPort;
+      if ((mapped || targetPort || servicePort) !== own) continue;
+      if (found !== undefined && found !== appProtocol) return 'unknown';
+      found = appProtocol;
+    }
+  }
+  return found ?? 'unknown';
 }
 
 function gatewaySettings(

@@ -16,8 +16,8 @@ export interface DetectOptions {
   readonly silenceMs: number;
   /** Attaches a sink of its own to the transport and returns it; it gets what has come so far. */
   readonly onDetected: (protocol: DetectedProtocol) => ByteSink;
-  /** Gone, or silent for too long, before it was known. */
-  readonly onGone: () => void;
+  /** Gone before it was known, or given up after being silent for `silentMs`. */
+  readonly onGone: (silentMs?: number) => void;
 }
 
 /** The preface of HTTP/2 has 24 octets; a method name that we take for HTTP/1.1 has at most as many. */
@@ -37,7 +37,7 @@ export class DetectingSink implements ByteSink {
     this.#transport = transport;
     this.#options = options;
     this.#timer = reactor.after(options.silenceMs, () => {
-      this.#silent();
+      this.#silent(options.silenceMs);
     });
     transport.attach(this);
   }
@@ -96,13 +96,13 @@ export class DetectingSink implements ByteSink {
   }
 
   /** Says nothing, or no more: with half a method name it is no HTTP. */
-  #silent(): ByteSink | undefined {
+  #silent(silentMs?: number): ByteSink | undefined {
     if (this.#done) return undefined;
     if (this.#options.expect === 'http') {
       this.#done = true;
       this.#timer?.cancel();
       this.#transport.end();
-      this.#options.onGone();
+      this.#options.onGone(silentMs);
       return undefined;
     }
     const kept = this.#slab;

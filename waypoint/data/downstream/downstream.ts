@@ -9,10 +9,12 @@ import type { ClientConnection } from '../client-connection.ts';
 import type { DestinationView, DestinationViews } from '../destination-view.ts';
 import type { Exchange } from '../exchange.ts';
 import type { HttpEndpoints } from '../http-endpoints.ts';
+import type { Refusal } from '../plane-report.ts';
 import type { RequestWorld } from '../request-world.ts';
 import type { EndpointDialer } from '../upstream/endpoint-dialer.ts';
 import { L4Choices } from '../tcp/l4-choices.ts';
 import { TcpConnection } from '../tcp/tcp-connection.ts';
+import { expectedProtocol } from './expected-protocol.ts';
 import { ServedConnection } from './served-connection.ts';
 
 export interface DownstreamOptions {
@@ -54,14 +56,9 @@ export class Downstream {
   take(client: ClientConnection, transport: ByteTransport, released: () => void): void {
     const { world, views } = this.#options;
     const view = views.viewFor(world.snapshot, client);
-    const appProtocol = view.port?.appProtocol ?? 'unknown';
-    if (appProtocol === 'tcp' || appProtocol === 'tls') {
-      this.#passThrough(client, { view, transport, released });
-      return;
-    }
-    // Where HTTP routes are attached, nobody shall get past them by saying nothing for a while.
-    const surelyHttp = appProtocol !== 'unknown' || view.http?.hasRules === true;
-    this.#detect(client, { view, transport, released }, surelyHttp ? 'http' : 'any');
+    const expected = expectedProtocol(view);
+    if (expected === 'tcp') this.#passThrough(client, { view, transport, released });
+    else this.#detect(client, { view, transport, released }, expected);
   }
 
   /** Asks the policies again about everything that was allowed and is still under way. */
@@ -104,8 +101,9 @@ export class Downstream {
         this.#detecting.delete(transport);
         return this.#serve(protocol, client, accepted);
       },
-      onGone: () => {
+      onGone: (silentMs) => {
         if (!this.#detecting.delete(transport)) return;
+        if (silentMs !== undefined) world.report.refused(silence(client, silentMs));
         released();
         this.#options.onEnded();
       },
@@ -162,6 +160,12 @@ export class Downstream {
     connection.start();
     return connection;
   }
+}
+
+/** Who waits for the server to speak on a port that is taken for HTTP is to find out why nothing comes. */
+function silence({ address, port, spiffeId, authority }: ClientConnection, ms: number): Refusal {
+  const reason = `no request came in ${ms} ms: the port is taken for HTTP, as its routes, policies or appProtocol say; appProtocol "tcp" would pass the bytes on as they are`;
+  return { address, port, spiffeId, authority, status: 0, reason };
 }
 
 interface Accepted {
