@@ -8,6 +8,7 @@ import type { BufferBudget } from '../../mesh/io/byte-queue.ts';
 import type { Reactor } from '../../mesh/io/reactor.ts';
 import type { GatewayKey } from '../../mesh/model/routing.ts';
 import type { SpiffeId } from '../../mesh/model/spiffe-id.ts';
+import type { Workload } from '../../mesh/model/workload.ts';
 import type { Clock } from '../../mesh/runtime/clock.ts';
 import type { Snapshot } from '../../mesh/state/snapshot.ts';
 import type { TokenGate } from '../jwt/token-gate.ts';
@@ -85,7 +86,8 @@ export class RequestWorld {
   /** By the policies of the destination, before an endpoint is known; `endpoint-decides` leaves it to `authorizeAt`. */
   authorize(view: DestinationView, facts: ConnectionFacts): Decision {
     const { gateway, snapshot } = this;
-    const { service, workload } = view;
+    const { service } = view;
+    const workload = view.workload === undefined ? undefined : asNow(snapshot, view.workload);
     return this.authorizer.authorizeRequest(snapshot, { gateway, service, workload }, facts);
   }
 
@@ -98,7 +100,7 @@ export class RequestWorld {
     const { gateway, snapshot } = this;
     return this.authorizer.authorizeRequest(
       snapshot,
-      { gateway, service: view.service, workload },
+      { gateway, service: view.service, workload: asNow(snapshot, workload) },
       { ...facts, destinationIp: place.address, destinationPort: place.port },
     );
   }
@@ -117,6 +119,11 @@ export class RequestWorld {
       decision = this.authorizeAt(view, facts, endpoint);
     return decision.allowed ? undefined : denialText(decision);
   }
+}
+
+/** A request may outlive the object it found: which policies select a workload is a matter of the newest one. */
+function asNow(snapshot: Snapshot, workload: Workload): Workload {
+  return snapshot.workloadByUid(workload.uid) ?? workload;
 }
 
 /** For the log: which policy said no. */

@@ -384,6 +384,21 @@ describe('policies', () => {
     expect(await rig.record()).toMatchObject({ flag: 'UAEX' });
   });
 
+  it('cut a request that is under way when they come to select the endpoint that answers it', async () => {
+    await using rig = new PlaneRig();
+    const target = await rig.serve(createServer((_incoming, outgoing) => void outgoing.write('begun')));
+    const app = rig.service('app', [target]);
+    const outgoing = request({ port: rig.listen(app), host: '127.0.0.1', agent: false }).end();
+    outgoing.on('error', () => {});
+    const [message] = (await rig.until('the head', once(outgoing, 'response'))) as [IncomingMessage];
+    const cut = new Promise((resolve) => message.once('error', resolve));
+    message.resume();
+    rig.apply({ policies: [makePolicy('shop', 'w', { scope: 'workload' })] });
+    rig.endpoints(app, [target], { authorizationPolicies: [makePolicy('shop', 'w').key] });
+    expect(await rig.until('the cut', cut)).toMatchObject({ message: 'aborted' });
+    expect(await rig.record()).toMatchObject({ flag: 'UAEX' });
+  });
+
   it('of one endpoint keep requests from that endpoint only', async () => {
     await using rig = new PlaneRig();
     const service = rig.service('app', []);
