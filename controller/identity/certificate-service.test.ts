@@ -361,7 +361,7 @@ describe('a caller without a good token', () => {
     const caller = await makeCaller();
     await expect(fetch(signer(caller), api)).rejects.toMatchObject({
       code: 'signer-refused',
-      message: expect.stringMatching(new RegExp(`UNAUTHENTICATED: Join token refused: ${code}$`)),
+      message: expect.stringMatching(new RegExp(`UNAUTHENTICATED: Token refused: ${code}$`)),
     });
     expect(results).toEqual([code]);
     expect(lastLog()).toMatchObject({

@@ -152,7 +152,7 @@ class CertificateService {
       const { code, reason } = authentication;
       // A record that cannot be read is not the caller's fault: it shall come again.
       const answer = code === 'token-record-unusable' ? status.UNAVAILABLE : status.UNAUTHENTICATED;
-      return refuse(code, answer, reason, `Join token refused: ${code}`);
+      return refuse(code, answer, reason, `Token refused: ${code}`);
     }
     const { caller } = authentication;
     subject.caller = caller;

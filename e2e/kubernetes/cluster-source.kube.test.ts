@@ -1,5 +1,6 @@
 // The cluster source against a real API server that comes late, goes away, refuses, forgets and talks nonsense.
 
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { KubeClient } from '../../controller/kubernetes/kube-client.ts';
@@ -72,6 +73,44 @@ async function addNode(): Promise<string> {
   await writer.put({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
   return name;
 }
+/** Etcd keeps nothing that is older than now. */
+async function compact({ etcdUrl }: ApiServer): Promise<void> {
+  const ask = async (path: string, body: object): Promise<{ header: { revision: string } }> => {
+    const response = await fetch(`${etcdUrl}/v3/kv/${path}`, { method: 'POST', body: JSON.stringify(body) });
+    return (await response.json()) as { header: { revision: string } };
+  };
+  const key = Buffer.from('/registry').toString('base64');
+  const { revision } = (await ask('range', { key })).header;
+  const answer = await ask('compaction', { revision, physical: true });
+  expect(answer.header.revision).toBe(revision);
+}
+
+const tokenReader = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: default, namespace: default }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: reader, namespace: default }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: token-reader }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin }
+subjects: [{ kind: ServiceAccount, name: reader, namespace: default }]
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: first, namespace: default }
+spec: { serviceAccountName: reader, containers: [{ name: main, image: x }] }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: second, namespace: default }
+spec: { serviceAccountName: reader, containers: [{ name: main, image: x }] }
+`;
+
 const hasNode = (name: string) => (resources: Resources) => resources.Node.has(name);
 
 describe('ClusterSource', () => {
@@ -153,6 +192,68 @@ describe('ClusterSource', () => {
     await recorder.until('a node after the new list', hasNode(await addNode()));
     expect(proxy.takeSeen().some((path) => path.startsWith('/api/v1/nodes?limit'))).toBe(true);
     expect(recorder.problems).toEqual([]);
+  });
+
+  it('lists again when etcd has forgotten where its watch was', async () => {
+    // Without its cache the API server asks etcd for the history.
+    const direct = await ApiServer.start({ flags: ['--watch-cache=false'] });
+    cleanups.push(() => direct.close());
+    const client = KubeClient.fromFile(direct.kubeconfig, { clock: systemClock });
+    cleanups.push(() => client.close());
+    const put = (name: string) =>
+      new ObjectWriter(client).put({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
+    await put('gone');
+    const proxy = await FaultProxy.start(direct);
+    cleanups.push(() => proxy.close());
+    const { recorder, started } = open(await proxy.kubeconfig());
+    await started;
+    expect(recorder.resources.Node.has('gone')).toBe(true);
+    proxy.setFault((path) => (path.includes('/nodes?') ? { status: 503 } : undefined));
+    expect(proxy.inject('/nodes?', '', { cut: true })).toBe(1);
+    await new ObjectWriter(client).delete({ apiVersion: 'v1', kind: 'Node', name: 'gone' });
+    await put('new');
+    await compact(direct);
+    proxy.takeSeen();
+    proxy.setFault(undefined);
+    await recorder.until('what happened meanwhile', ({ Node }) => Node.has('new') && !Node.has('gone'));
+    const seen = proxy.takeSeen().filter((path) => path.startsWith('/api/v1/nodes?'));
+    expect(seen.some((path) => !path.includes('watch=1'))).toBe(true);
+    // Others went on where they were.
+    expect(recorder.problems).toEqual([]);
+  });
+
+  it('goes on with a token that was put in the place of one that is no longer valid', async () => {
+    await server.apply(tokenReader);
+    const kubeconfig = join(server.directory, 'token-reader.kubeconfig');
+    const tokenFile = join(server.directory, 'token');
+    const issue = async (pod: string): Promise<void> => {
+      const bound = ['--bound-object-kind=Pod', `--bound-object-name=${pod}`];
+      await writeFile(
+        tokenFile,
+        await server.kubectlOk(['create', 'token', 'reader', '--duration=10m', ...bound]),
+      );
+    };
+    await issue('first');
+    const cluster = { server: server.url, 'certificate-authority': server.keys.path('ca.crt') };
+    const config = {
+      'current-context': 'a',
+      clusters: [{ name: 'a', cluster }],
+      users: [{ name: 'a', user: { tokenFile } }],
+      contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+    };
+    await writeFile(kubeconfig, JSON.stringify(config));
+    const { source, recorder, started } = open(kubeconfig);
+    await started;
+    // A token is valid as long as the pod it is bound to; watches that run are not asked again.
+    await server.kubectlOk(['delete', 'pod', 'first', '--grace-period=0', '--force']);
+    await server.stopServer();
+    await server.startServer();
+    const codes = (): boolean => source.watches().some(({ failure }) => failure?.includes('(401)') === true);
+    await expect.poll(codes, { timeout: 20_000 }).toBe(true);
+    expect(lines.join('')).toContain('UNAUTHENTICATED');
+    await issue('second');
+    await recorder.until('a node afterwards', hasNode(await addNode()));
+    await expect.poll(codes, { timeout: 20_000 }).toBe(false);
   });
 
   it.each([

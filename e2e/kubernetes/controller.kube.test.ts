@@ -1,7 +1,7 @@
 // The whole controller on a real API server: statuses and events as kubectl shows them, one leader of two, callers by
 // ServiceAccount token, one root for all replicas.
 
-import { randomUUID } from 'node:crypto';
+import { randomUUID, sign as signBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -342,6 +342,20 @@ describe('callers', () => {
     expect(chain[0]).toContain('BEGIN CERTIFICATE');
   });
 
+  it.each([
+    ['that expired five minutes ago', -300, /Token refused: token-expired$/],
+    ['that is valid in five minutes', 300, /Token refused: token-unknown$/],
+  ])(
+    'whose clock is wrong are told with a token %s, and served with a good one',
+    async (_what, shift, said) => {
+      const replica = await start();
+      const good = await token({});
+      await expect(sign(replica, await shifted(good, shift))).rejects.toThrow(said);
+      expect(await refusals(replica)).toBe(1);
+      expect((await sign(replica, good))[0]).toContain('BEGIN CERTIFICATE');
+    },
+  );
+
   it('may still bring a join token', async () => {
     const replica = await start();
     const { token: joinToken } = await new JoinTokens({ stateDir: replica.state, clock: systemClock }).create(
@@ -433,6 +447,26 @@ async function token({
     ...bound,
   ];
   return (await server.kubectlOk(args)).trim();
+}
+
+/** The same claims, in a life of ten minutes that began (or begins) so many seconds from now; signed by the cluster. */
+async function shifted(bearer: string, seconds: number): Promise<string> {
+  const [, payload = ''] = bearer.split('.');
+  const now = Math.floor(Date.now() / 1000);
+  const nbf = seconds > 0 ? now + seconds : now + seconds - 600;
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as object;
+  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const text = `${encode({ alg: 'ES256' })}.${encode({ ...claims, iat: nbf, nbf, exp: nbf + 600 })}`;
+  const key = await readFile(server.keys.path('sa.key'), 'utf8');
+  const signature = signBytes('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
+  return `${text}.${signature.toString('base64url')}`;
+}
+
+/** Certificate requests that were refused, as the metrics have it. */
+async function refusals({ ports }: Running): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text();
+  const counts = [...text.matchAll(/^weft_controller_certificate_requests_total\{result="(.+)"\} (\d+)$/gm)];
+  return counts.filter(([, result]) => result !== 'issued').reduce((sum, [, , count]) => sum + Number(count), 0);
 }
 
 async function sign(replica: Running, bearer: string): Promise<readonly string[]> {
