@@ -10,6 +10,7 @@ import type { Timer } from '../../mesh/runtime/clock.ts';
 import type { ConnectFailure } from './upstream/endpoint-address.ts';
 import type { ConnectionWaiter, EndpointPool } from './upstream/endpoint-pool.ts';
 import type { PooledConnection } from './upstream/pooled-connection.ts';
+import type { UpstreamEndpoint } from './upstream/upstream.ts';
 import type { ResponseFlag } from './request-record.ts';
 import type { TryFailure } from '../resilience/retry-policy.ts';
 
@@ -52,6 +53,7 @@ export interface AttemptRequest {
 }
 
 export class Attempt implements HttpStreamHandler, ConnectionWaiter {
+  readonly endpoint: UpstreamEndpoint;
   readonly handle: PickHandle | undefined;
   readonly startedMs: number;
   stream: HttpStream | undefined;
@@ -69,6 +71,7 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     owner: AttemptOwner,
     request: AttemptRequest,
     place: {
+      readonly endpoint: UpstreamEndpoint;
       readonly pool: EndpointPool;
       readonly handle: PickHandle | undefined;
       readonly startedMs: number;
@@ -77,6 +80,7 @@ export class Attempt implements HttpStreamHandler, ConnectionWaiter {
     this.#owner = owner;
     this.#request = request;
     this.#pool = place.pool;
+    this.endpoint = place.endpoint;
     this.handle = place.handle;
     this.startedMs = place.startedMs;
   }

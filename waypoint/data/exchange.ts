@@ -14,7 +14,7 @@ import { applyResponseFilters } from '../routing/response-filters.ts';
 import { BodyPipe, headRoom, maxKeptBytes } from './body-pipe.ts';
 import type { ClientConnection } from './client-connection.ts';
 import type { DestinationView } from './destination-view.ts';
-import type { ForwardOwner, ForwardRequest } from './forwarding.ts';
+import type { ForwardedResponse, ForwardOwner, ForwardRequest } from './forwarding.ts';
 import { Forwarding } from './forwarding.ts';
 import { GrpcMessageCounter, grpcStatusIn } from './grpc.ts';
 import { formatLocalReply, type LocalReply, maxReplyBytes } from './local-reply.ts';
@@ -233,13 +233,17 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   // The endpoint's side.
 
   onTry(endpoint: UpstreamEndpoint): LocalReply | undefined {
+    this.record.attempts++;
+    this.#isAt(endpoint);
+    return this.admits?.(endpoint);
+  }
+
+  #isAt(endpoint: UpstreamEndpoint): void {
     const { record } = this;
-    record.attempts++;
     record.endpoint = endpoint.workload;
     record.endpointAddress = endpoint.place.address;
     record.endpointPort = endpoint.place.port;
     this.#endpoint = endpoint;
-    return this.admits?.(endpoint);
   }
 
   onInformational(headers: readonly Header[]): void {
@@ -249,10 +253,11 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   onResponse(
     status: number,
     headers: readonly Header[],
-    { endStream, stream, exhausted }: { endStream: boolean; stream: HttpStream; exhausted: boolean },
+    { endStream, stream, exhausted, endpoint }: ForwardedResponse,
   ): void {
     const { record } = this;
     this.#state = ANSWERING;
+    if (endpoint !== this.#endpoint) this.#isAt(endpoint);
     record.status = status;
     record.responseMs = this.world.now() - record.startedMs;
     if (exhausted) this.#note('URX', `status ${status} after ${record.attempts} tries`);

@@ -47,16 +47,22 @@ export interface ForwardRequest extends AttemptRequest {
   readonly startedMs: number;
 }
 
+export interface ForwardedResponse {
+  readonly endStream: boolean;
+  /** Body and end follow by it. */
+  readonly stream: HttpStream;
+  /** A retry was wanted, but it was the last. */
+  readonly exhausted: boolean;
+  /** Who answered: of several tries at once it need not be the last. */
+  readonly endpoint: UpstreamEndpoint;
+}
+
 export interface ForwardOwner {
   /** Where the next try goes; the reason to refuse it. Before anything is sent there. */
   onTry(endpoint: UpstreamEndpoint): LocalReply | undefined;
   onInformational(headers: readonly Header[]): void;
-  /** The final head; body and end follow by the same stream. `exhausted`: a retry was wanted, but it was the last. */
-  onResponse(
-    status: number,
-    headers: readonly Header[],
-    response: { endStream: boolean; stream: HttpStream; exhausted: boolean },
-  ): void;
+  /** The final head. */
+  onResponse(status: number, headers: readonly Header[], response: ForwardedResponse): void;
   onResponseData(slab: Slab, offset: number, length: number): void;
   onResponseTrailers(headers: readonly Header[]): void;
   onResponseEnd(): void;
@@ -65,6 +71,12 @@ export interface ForwardOwner {
   /** After onResponse: it does not go on. */
   onBroken(flag: ResponseFlag, details: string): void;
 }
+
+const tooManyWait: LocalReply = Object.freeze({
+  status: 503,
+  flag: 'UO',
+  details: 'as many requests wait for a connection as the policy allows',
+});
 
 export class Forwarding implements AttemptOwner {
   #upstream: Upstream;
@@ -82,7 +94,10 @@ export class Forwarding implements AttemptOwner {
   /** The next try is to be made on a new connection. */
   #fresh = false;
   #deadline: Timer | undefined;
+  /** To the next try. */
   #delay: Timer | undefined;
+  /** Of the name of the next try's endpoint. */
+  #lookUp: { cancel(): void } | undefined;
   #done = false;
 
   /** @param body undefined if the request has none. */
@@ -177,7 +192,9 @@ export class Forwarding implements AttemptOwner {
     this.#attempt = attempt;
     this.#body?.forgetKept();
     const exhausted = this.#retries > 0 && this.#request.retry.codes.includes(status);
-    this.#owner.onResponse(status, headers, { endStream, stream: attempt.stream as HttpStream, exhausted });
+    const { endpoint } = attempt;
+    const stream = attempt.stream as HttpStream;
+    this.#owner.onResponse(status, headers, { endStream, stream, exhausted, endpoint });
   }
 
   onResponseData(slab: Slab, offset: number, length: number): void {
@@ -221,6 +238,8 @@ export class Forwarding implements AttemptOwner {
     const { balancer } = this.#upstream;
     const picked = this.#choice.next(target, this.#request.settings);
     if (picked.kind === 'none') {
+      // The try that is under way may do without a second one.
+      if (this.#attempt !== undefined) return;
       const { skipped } = this.#choice;
       const flag = picked.reason === 'connection-limit' ? 'UO' : skipped === undefined ? 'UH' : 'UF';
       return this.#fail({ status: 503, flag, details: skipped ?? picked.message });
@@ -230,8 +249,8 @@ export class Forwarding implements AttemptOwner {
     const { workload, address, port } = picked.endpoint;
     if (address !== undefined)
       return this.#launch(this.#upstream.endpointOf(picked.endpoint, target.service), handle);
-    this.#delay = this.#upstream.lookUp(workload, target, (found) => {
-      this.#delay = undefined;
+    const looking = this.#upstream.lookUp(workload, target, (found) => {
+      this.#lookUp = undefined;
       if (found !== undefined)
         return this.#launch(
           this.#upstream.endpointOf({ workload, address: found, port }, target.service),
@@ -241,37 +260,40 @@ export class Forwarding implements AttemptOwner {
       this.#choice.skip(workload.uid, `the endpoint ${workload.name} has no address`);
       this.#try();
     });
+    this.#lookUp = {
+      cancel: () => {
+        looking.cancel();
+        balancer.closed(handle);
+      },
+    };
   }
 
   #launch(endpoint: UpstreamEndpoint, handle: PickHandle | undefined): void {
-    const { reactor, pools, balancer } = this.#upstream;
+    const { reactor, pools } = this.#upstream;
     const refusal = this.#owner.onTry(endpoint);
-    if (refusal !== undefined) {
-      if (handle !== undefined) balancer.closed(handle);
-      return this.#fail(refusal);
-    }
-    this.#tries++;
+    if (refusal !== undefined) return this.#notLaunched(handle, refusal);
     const pool = pools.poolFor(endpoint.place, this.#request.protocol);
-    const attempt = new Attempt(this, this.#request, { pool, handle, startedMs: reactor.now });
-    if (this.#attempt === undefined) this.#attempt = attempt;
-    else (this.#hedges ??= []).push(attempt);
     // Where one connection was stale the others are likely to be, too.
     const connection = this.#fresh ? undefined : pool.take();
-    if (connection !== undefined) return attempt.onConnection(connection);
-    if (this.#counters !== undefined && !this.#waiting) {
-      if (!this.#counters.tryWait(this.#request.settings)) {
-        attempt.finish();
-        this.#attempt = undefined;
-        if (handle !== undefined) balancer.closed(handle);
-        return this.#fail({
-          status: 503,
-          flag: 'UO',
-          details: 'as many requests wait for a connection as the policy allows',
-        });
-      }
-      this.#waiting = true;
-    }
-    pool.wait(attempt);
+    if (connection === undefined && !this.#mayWait()) return this.#notLaunched(handle, tooManyWait);
+    this.#tries++;
+    const attempt = new Attempt(this, this.#request, { endpoint, pool, handle, startedMs: reactor.now });
+    if (this.#attempt === undefined) this.#attempt = attempt;
+    else (this.#hedges ??= []).push(attempt);
+    if (connection === undefined) pool.wait(attempt);
+    else attempt.onConnection(connection);
+  }
+
+  /** A try that was not to be. A second one beside another is just left out. */
+  #notLaunched(handle: PickHandle | undefined, reply: LocalReply): void {
+    if (handle !== undefined) this.#upstream.balancer.closed(handle);
+    if (this.#attempt === undefined) this.#fail(reply);
+  }
+
+  #mayWait(): boolean {
+    if (this.#counters === undefined || this.#waiting) return true;
+    this.#waiting = this.#counters.tryWait(this.#request.settings);
+    return this.#waiting;
   }
 
   #isRetried(status: number, headers: readonly Header[], endStream: boolean): boolean {
@@ -301,7 +323,7 @@ export class Forwarding implements AttemptOwner {
     if (attempt === this.#attempt) this.#attempt = this.#hedges?.pop();
     else this.#hedges = this.#hedges?.filter((other) => other !== attempt);
     // Others are still under way: they may do better.
-    if (this.#attempt !== undefined) return;
+    if (this.#attempt !== undefined || this.#lookUp !== undefined) return;
     const retry = failed.failure.kind === 'response' || this.#mayRetry(failed.failure);
     if (retry && (this.#body === undefined || this.#body.restart())) return this.#retryAfter(failed);
     this.#fail({
@@ -410,6 +432,7 @@ export class Forwarding implements AttemptOwner {
     this.#done = true;
     this.#deadline?.cancel();
     this.#delay?.cancel();
+    this.#lookUp?.cancel();
     this.#stopWaiting();
     this.#counters?.end();
     const handle = this.#attempt?.handle;
