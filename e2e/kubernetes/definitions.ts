@@ -14,12 +14,17 @@ export async function applyOwnDefinitions(server: ApiServer): Promise<void> {
 
 /** Every definition in a folder of manifests; other objects there (guards, kustomizations) are left out. */
 export async function applyDefinitions(server: ApiServer, directory: string): Promise<void> {
-  const files = readdirSync(directory).filter((name) => name.endsWith('.yaml'));
-  const texts = files.map((name) => readFileSync(join(directory, name), 'utf8'));
-  const definitions = texts.filter((text) => /^kind: CustomResourceDefinition$/m.test(text));
+  const definitions = readDefinitions(directory);
   await server.kubectlOk(
     ['apply', '--server-side', '--force-conflicts', '-f', '-'],
     definitions.join('\n---\n'),
   );
   await server.kubectlOk(['wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all']);
+}
+
+/** Texts of the definitions in a folder of manifests. */
+export function readDefinitions(directory: string): readonly string[] {
+  const files = readdirSync(directory).filter((name) => name.endsWith('.yaml'));
+  const texts = files.map((name) => readFileSync(join(directory, name), 'utf8'));
+  return texts.filter((text) => /^kind: CustomResourceDefinition$/m.test(text));
 }

@@ -20,10 +20,19 @@ export interface Outcome {
   readonly error?: string;
 }
 
+export interface AppOptions {
+  readonly labels?: Readonly<Record<string, string>>;
+  /**
+   * By whom readiness is asked: the kubelet over the network (default), or a program in the container, where the mesh
+   * refuses the kubelet's plaintext.
+   */
+  readonly probe?: 'http' | 'exec';
+}
+
 export interface AppNamespace {
   readonly name: string;
   /** Resolves when every pod is ready. */
-  create(options?: { readonly labels?: Readonly<Record<string, string>> }): Promise<void>;
+  create(options?: AppOptions): Promise<void>;
   label(label: string): Promise<void>;
   remove(): Promise<void>;
   /** `count` calls, each on a connection of its own, from the client of a node. */
@@ -45,11 +54,11 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
   };
   return {
     name,
-    async create({ labels = {} } = {}) {
+    async create({ labels = {}, probe = 'http' } = {}) {
       const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
       const items = [
         namespace,
-        deployment(name, nodes.length),
+        deployment(name, { replicas: nodes.length, probe }),
         service(name),
         ...nodes.map((node) => client(name, node)),
       ];
@@ -81,7 +90,15 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
   };
 }
 
-function deployment(namespace: string, replicas: number): object {
+const probes = {
+  http: { httpGet: { path: '/ready', port: 8080 } },
+  exec: { exec: { command: ['/bin/wget', '-qO-', 'http://127.0.0.1:8080/ready'] } },
+} as const;
+
+function deployment(
+  namespace: string,
+  { replicas, probe }: { replicas: number; probe: keyof typeof probes },
+): object {
   const matchLabels = { app: 'web' };
   const spread = { maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule' };
   return {
@@ -102,7 +119,7 @@ function deployment(namespace: string, replicas: number): object {
               image: appImage,
               ports: [{ containerPort: 8080 }, { containerPort: 9090 }],
               env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
-              readinessProbe: { httpGet: { path: '/ready', port: 8080 }, periodSeconds: 1 },
+              readinessProbe: { ...probes[probe], periodSeconds: 1 },
             },
           ],
         },
