@@ -27,7 +27,13 @@ export function formatClosed(
     // The reporter's own view: outbound, what it sent is what the client sent.
     ['bytes_sent', outbound ? end.received : end.sent, 'bare'],
     ['bytes_recv', outbound ? end.sent : end.received, 'bare'],
-    ['duration', `${Math.max(0, Math.round(options.endedAt - info.startedAt))}ms`, 'quoted'],
+    [
+      'duration',
+      `${Math.max(0, Math.round(end.durationMs ?? options.endedAt - info.startedAt))}ms`,
+      'quoted',
+    ],
+    ['rtt', end.rttUs === undefined ? undefined : `${end.rttUs}us`, 'quoted'],
+    ['via', info.via, 'quoted'],
     ...failure,
   ];
   const level = failure.length === 0 ? 'info' : 'error';

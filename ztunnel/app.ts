@@ -4,7 +4,9 @@
 
 import { writeSync } from 'node:fs';
 import { FlowMaps } from '../bpf/flow-maps.ts';
+import { canResetSockets } from '../bpf/flow-reset.ts';
 import { Redirect } from '../bpf/redirect.ts';
+import { SameNodeMaps } from '../bpf/same-node-maps.ts';
 import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
@@ -22,6 +24,8 @@ import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
 import { PodManager } from './pod-manager.ts';
 import { openPodNetnsLocator } from './pod-netns.ts';
+import { SameNode } from './same-node.ts';
+import { SameNodeReport } from './same-node-report.ts';
 import { Readiness } from '../mesh/proxy/readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
 import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
@@ -43,6 +47,8 @@ export class Ztunnel {
   #xds: XdsClient | undefined;
   #pods: PodManager | undefined;
   #dns: PodDns | undefined;
+  #sameNode: SameNode | undefined;
+  #sameNodeReport: SameNodeReport | undefined;
   #pages: NodePages | undefined;
   #metrics = new NodeMetrics({ version: version() });
   #readiness = new Readiness();
@@ -78,6 +84,7 @@ export class Ztunnel {
       logger: this.#child('certificates'),
       ttlSeconds: config['certificate-life'],
     });
+    this.#openSameNode(this.#redirect);
     this.#pages = new NodePages({
       config,
       logger: this.#logger,
@@ -88,6 +95,8 @@ export class Ztunnel {
       metrics: this.#metrics,
       readiness: this.#readiness,
       pods: () => this.#pods?.states() ?? [],
+      sameNode: this.#sameNode,
+      sameNodeReport: this.#sameNodeReport,
       quit: () => process.kill(process.pid, 'SIGTERM'),
     });
     await this.#pages.open();
@@ -107,6 +116,7 @@ export class Ztunnel {
       certificates: this.#certificates,
       workers: this.#workers,
       dns: this.#dns,
+      sameNode: this.#sameNode,
       metrics: this.#metrics,
       onSettled: () => {
         if (this.#synced) this.#settled();
@@ -124,7 +134,10 @@ export class Ztunnel {
   async stop(why: 'asked' | 'failed'): Promise<void> {
     this.#xds?.close();
     this.#pods?.close();
+    // Nobody hears of policy changes any more: what is new goes through the proxy, and so is refused with the others.
+    this.#sameNode?.close();
     if (why === 'asked') await this.#drain();
+    this.#sameNodeReport?.flush();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     await this.#pages?.close();
     this.#dns?.close();
@@ -149,11 +162,34 @@ export class Ztunnel {
       {
         onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
         onLog: (level, message, fields) => log[level](fields, message),
+        onProven: (connection) => this.#sameNode?.learn(connection),
         onLookUp: (hostname) => void this.#lookUp(hostname, worker),
         onDied: (error) => this.#fail(error),
       },
     );
     return worker;
+  }
+
+  /** On a kernel that could not take back what it lets through, nothing is let through. */
+  #openSameNode(redirect: Redirect): void {
+    if (!canResetSockets()) {
+      this.#logger.info(
+        'This kernel can not reset connections (CONFIG_INET_DIAG_DESTROY): all go through the proxy, also between pods of this node',
+      );
+      return;
+    }
+    this.#sameNodeReport = new SameNodeReport({
+      clock: systemClock,
+      format: this.#config['log-format'],
+      write: (text, dropped) => this.#writeAccessLog(text, dropped),
+    });
+    this.#sameNode = new SameNode({
+      maps: new SameNodeMaps(redirect.sameNodeFds),
+      snapshot: () => this.#store.snapshot(),
+      report: this.#sameNodeReport,
+      clock: systemClock,
+      logger: this.#child('same-node'),
+    });
   }
 
   async #lookUp(hostname: string, worker: DataWorker): Promise<void> {
@@ -193,6 +229,8 @@ export class Ztunnel {
   /** Every change goes to the workers before capture changes, so that a new pod is never without its policies. */
   #distribute(): void {
     this.#store.subscribe((snapshot, delta) => {
+      this.#sameNode?.changed();
+      if (delta.meshConfig !== undefined) this.#sameNodeReport?.configure(delta.meshConfig);
       for (const worker of this.#workers) worker.post({ kind: 'model', delta });
       if (this.#synced && (delta.pods.length > 0 || delta.removed.pods.length > 0))
         this.#pods?.reconcile(snapshot);

@@ -40,6 +40,8 @@ export interface ConnectionInfo {
   destinationServiceName: string | undefined;
   destinationIdentity: SpiffeId | undefined;
   mutualTls: boolean;
+  /** Set where the connection did not go through the proxy. */
+  readonly via?: 'same-node path';
 }
 
 export interface ConnectionEnd {
@@ -48,6 +50,10 @@ export interface ConnectionEnd {
   /** Bytes from the server to the client. */
   readonly sent: number;
   readonly flag: ResponseFlag;
+  /** Where the kernel counted; else the time between start and end is the duration. */
+  readonly durationMs?: number;
+  /** Smoothed round trip at the end, microseconds; only of the same-node path. */
+  readonly rttUs?: number;
   /** Absent when the connection ended in order. */
   readonly error?: string;
 }

@@ -22,7 +22,8 @@ export interface ConnectionSummary {
   readonly direction: 'inbound' | 'outbound';
   readonly src: string;
   readonly dst: string;
-  readonly protocol: 'HBONE' | 'TCP';
+  /** `KERNEL`: past the proxy, on the same-node path; its bytes are counted at the end. */
+  readonly protocol: 'HBONE' | 'TCP' | 'KERNEL';
   readonly ageMs: number;
   readonly received: number;
   readonly sent: number;

@@ -26,7 +26,9 @@ import { acceptTunnelRequest, inboundInfo } from './hbone-request.ts';
 import { HostnameRequests } from '../mesh/proxy/hostname-requests.ts';
 import { InboundConnection, PlainCaller } from './inbound.ts';
 import { OutboundConnection } from './outbound.ts';
+import { ProvenPairs } from './proven-pairs.ts';
 import type { Report } from './report.ts';
+import type { ProvenConnection } from './same-node.ts';
 import { TlsIdentities } from '../mesh/proxy/tls-identities.ts';
 import { type DataPlaneSettings, leavingLingerMs, type WorkerPod } from './worker-messages.ts';
 
@@ -43,6 +45,7 @@ export class DataPlane {
   readonly pool: TunnelPool;
   readonly balancer: Balancer;
   readonly hostnames: HostnameRequests;
+  readonly pairs: ProvenPairs;
   #store = new Store();
   #pods = new Map<WorkloadUid, CapturedPod>();
   /** No longer captured; kept until the last connection and tunnel has ended. */
@@ -61,6 +64,8 @@ export class DataPlane {
       clock: Clock;
       /** Asks for a name's addresses; `hostnames.answer` is to follow. */
       lookUp: (hostname: string) => void;
+      /** Told of pairs of this node's pods that talk, once a second each at most. */
+      proven?: (connection: ProvenConnection) => void;
     },
   ) {
     this.reactor = reactor;
@@ -70,6 +75,7 @@ export class DataPlane {
     this.flowMaps = new FlowMaps(flowMaps);
     this.budget = new BufferBudget(options.settings.bufferBudgetBytes);
     this.hostnames = new HostnameRequests(options.lookUp);
+    this.pairs = new ProvenPairs({ now: () => reactor.now, tell: options.proven ?? (() => {}) });
     this.pool = new TunnelPool(reactor, options.settings.liveness);
     this.balancer = new Balancer({
       random: Math.random,
@@ -137,6 +143,11 @@ export class DataPlane {
     if (how === 'drain') return;
     // It may have left and come back before: what its earlier listeners took goes, too.
     for (const pod of [...this.#leaving]) if (pod.pod.uid === uid) this.#close(pod);
+  }
+
+  /** True for a pod that this node captures. */
+  isLocal(uid: WorkloadUid): boolean {
+    return this.#pods.has(uid);
   }
 
   /** To be called whenever a connection of `pod` has ended. */

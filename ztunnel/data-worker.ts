@@ -4,6 +4,7 @@
 import { WorkerThread } from '../mesh/proxy/worker-thread.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { MetricsSnapshot } from './metrics.ts';
+import type { ProvenConnection } from './same-node.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts';
 
 export interface DataWorkerHandler {
@@ -11,6 +12,8 @@ export interface DataWorkerHandler {
   onLog(level: 'info' | 'warn' | 'error', message: string, fields: object): void;
   /** A name's addresses are needed: a `looked-up` is to be posted. */
   onLookUp(hostname: string): void;
+  /** Two pods of this node talk, and both ends agreed. */
+  onProven(connection: ProvenConnection): void;
   /** The thread ended although nobody asked it to. */
   onDied(error: Error): void;
 }
@@ -68,6 +71,8 @@ export class DataWorker {
         return this.#handler.onLog(message.level, message.message, message.fields);
       case 'look-up':
         return this.#handler.onLookUp(message.hostname);
+      case 'proven':
+        return this.#handler.onProven(message.connection);
       case 'drained':
         return this.#drained?.();
       case 'metrics':

@@ -12,6 +12,9 @@ import type { DataWorker } from './data-worker.ts';
 import { ConnectionMetrics, renderMetrics } from './metrics.ts';
 import type { NodeMetrics } from './node-metrics.ts';
 import type { PodState } from './pod-manager.ts';
+import type { SameNode } from './same-node.ts';
+import { renderSameNode } from './same-node-metrics.ts';
+import type { SameNodeReport } from './same-node-report.ts';
 
 export interface NodePagesOptions {
   readonly config: ZtunnelConfig;
@@ -22,6 +25,9 @@ export interface NodePagesOptions {
   readonly certificates: CertificateManager;
   readonly metrics: NodeMetrics;
   readonly pods: () => readonly PodState[];
+  /** Absent where every connection goes through the proxy. */
+  readonly sameNode: SameNode | undefined;
+  readonly sameNodeReport: SameNodeReport | undefined;
   readonly readiness: Readiness;
   readonly quit: () => void;
 }
@@ -37,8 +43,13 @@ export class NodePages {
   /** Binds all three ports, or none. @throws when one is taken */
   async open(): Promise<void> {
     const { config, logger, metrics, workers, readiness, certificates, quit } = this.#options;
-    const connectionMetrics = async (): Promise<string> =>
-      renderMetrics(ConnectionMetrics.merge(await Promise.all(workers.map((worker) => worker.metrics()))));
+    const { sameNode, sameNodeReport } = this.#options;
+    const connectionMetrics = async (): Promise<string> => {
+      sameNode?.drain();
+      const own = sameNodeReport === undefined ? [] : [sameNodeReport.metrics()];
+      const others = await Promise.all(workers.map((worker) => worker.metrics()));
+      return renderMetrics(ConnectionMetrics.merge([...own, ...others])) + renderSameNode(sameNode?.state());
+    };
     this.#pages = await openProxyPages({
       title: 'Weft node tunnel',
       ports: config,
@@ -59,7 +70,9 @@ export class NodePages {
   }
 
   async #connections(): Promise<readonly ConnectionSummary[]> {
-    return (await Promise.all(this.#options.workers.map((worker) => worker.connections()))).flat();
+    const { workers, sameNode } = this.#options;
+    const proxied = (await Promise.all(workers.map((worker) => worker.connections()))).flat();
+    return [...proxied, ...(sameNode?.connections(10_000) ?? [])];
   }
 
   async #configDump(): Promise<object> {

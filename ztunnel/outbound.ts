@@ -140,6 +140,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     });
     this.#splice = splice;
     this.#plane.report.opened(this.info);
+    this.#proven();
     return splice;
   }
 
@@ -172,6 +173,18 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     }
     this.#tried.add(uid);
     this.#pick(failure);
+  }
+
+  /** Between two pods of this node, and the other end has admitted it: the kernel may carry the next one. */
+  #proven(): void {
+    const { workload, behind, address } = this.#target;
+    if (workload === undefined || behind !== undefined || !this.#plane.isLocal(workload.uid)) return;
+    this.#plane.pairs.proven({
+      source: this.pod.pod.uid,
+      destination: this.#destination,
+      endpoint: workload.uid,
+      endpointAddress: address,
+    });
   }
 
   #resolve(): void {

@@ -16,6 +16,7 @@ import type { PodDns } from './pod-dns.ts';
 import { closePodListeners, openPodListeners } from './pod-listeners.ts';
 import type { LocatedNetns, PodNetnsLocator } from './pod-netns.ts';
 import { ports } from './ports.ts';
+import type { SameNode } from './same-node.ts';
 import { leavingLingerMs } from './worker-messages.ts';
 
 /** What the metrics are told. */
@@ -32,6 +33,8 @@ export interface PodManagerOptions {
   readonly certificates: CertificateManager;
   readonly workers: readonly DataWorker[];
   readonly dns: PodDns;
+  /** Absent: every connection goes through the proxy. */
+  readonly sameNode: Pick<SameNode, 'podCaptured' | 'podReleased'> | undefined;
   readonly metrics: PodMetrics;
   /** No pod waits for its first capture any more; may come again. */
   readonly onSettled: () => void;
@@ -181,6 +184,7 @@ export class PodManager {
       if (listeners !== undefined)
         worker.post({ kind: 'pod-added', workerPod: { pod: entry.pod, listeners } });
     }
+    this.#options.sameNode?.podCaptured(entry.pod, { ...attached, netnsPath: netns.path });
     entry.netns = netns;
     entry.state = 'captured';
     entry.reason = undefined;
@@ -214,6 +218,7 @@ export class PodManager {
     const { pod } = entry;
     this.#entries.delete(pod.uid);
     entry.retry?.cancel();
+    this.#options.sameNode?.podReleased(pod.uid, how);
     entry.netns?.close();
     if (entry.state === 'captured') {
       redirect.detach(pod.uid);

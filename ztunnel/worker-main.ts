@@ -18,6 +18,7 @@ const plane = new DataPlane(reactor, flowMaps, {
   report,
   clock: systemClock,
   lookUp: (hostname) => post({ kind: 'look-up', hostname }),
+  proven: (connection) => post({ kind: 'proven', connection }),
 });
 
 function handle(message: ToWorker): void {

@@ -13,6 +13,7 @@ import type { HostnameAnswer } from '../mesh/proxy/hostname-lookups.ts';
 import type { LogBatchMessage } from '../mesh/proxy/log-batch.ts';
 import type { WorkerProblem } from '../mesh/proxy/worker-loop.ts';
 import type { MetricsSnapshot } from './metrics.ts';
+import type { ProvenConnection } from './same-node.ts';
 
 /** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */
 export interface DataPlaneSettings {
@@ -75,5 +76,7 @@ export type FromWorker =
   | { readonly kind: 'connections'; readonly id: number; readonly connections: readonly ConnectionSummary[] }
   /** Addresses of a name are needed; one `looked-up` follows. */
   | { readonly kind: 'look-up'; readonly hostname: string }
+  /** Two pods of this node talk, and both ends agreed. */
+  | { readonly kind: 'proven'; readonly connection: ProvenConnection }
   | { readonly kind: 'drained' }
   | { readonly kind: 'stopped' };

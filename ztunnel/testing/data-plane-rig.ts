@@ -4,17 +4,25 @@
 
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { currentNetnsCookie } from '../../bpf/pod-capture.ts';
 import { FlowMaps } from '../../bpf/flow-maps.ts';
 import { Redirect } from '../../bpf/redirect.ts';
 import { TestNetwork, type TestPod } from '../../bpf/testing/test-network.ts';
 import { TestAuthority } from '../../mesh/io/testing/authority.ts';
 import type { TlsCredentials } from '../../mesh/io/tls-context.ts';
+import { withNetns } from '../../mesh/io/netns.ts';
 import { makeWorkload } from '../../mesh/model/fixture.ts';
 import { emptyDelta, type ModelDelta } from '../../mesh/model/model.ts';
 import type { NodePod } from '../../mesh/model/node-pod.ts';
 import { formatSpiffeId, identityOf, type SpiffeId } from '../../mesh/model/spiffe-id.ts';
 import type { Workload } from '../../mesh/model/workload.ts';
+import { SameNodeMaps } from '../../bpf/same-node-maps.ts';
+import { systemClock } from '../../mesh/runtime/clock.ts';
+import { createLogger } from '../../mesh/runtime/logger.ts';
+import { Store } from '../../mesh/state/store.ts';
 import type { ConnectionSummary } from '../connection-table.ts';
+import { SameNode } from '../same-node.ts';
+import { SameNodeReport } from '../same-node-report.ts';
 import { DataWorker } from '../data-worker.ts';
 import { openPodListeners } from '../pod-listeners.ts';
 import { ports } from '../ports.ts';
@@ -52,6 +60,11 @@ const settings: DataPlaneSettings = {
   logFormat: 'text',
 };
 
+export interface RigOptions {
+  /** With the same-node path; default without. */
+  readonly sameNode?: boolean;
+}
+
 /** One node: what `weft ztunnel` has, without the main thread's other work. */
 export class RigNode {
   readonly name: string;
@@ -60,22 +73,30 @@ export class RigNode {
   readonly flows: FlowMaps;
   /** What the worker said beside the access log; a test that expects none asserts that. */
   readonly problems: string[] = [];
+  /** Only of a rig that was opened with it. */
+  sameNode: SameNode | undefined;
+  readonly report: SameNodeReport;
+  readonly store = new Store();
   /** Addresses of endpoints that are names; a test that has such ones puts its own here. */
   lookUp: (hostname: string) => Promise<HostnameAnswer> = (hostname) =>
     Promise.resolve({ kind: 'failed', reason: `the test knows no ${hostname}` });
   #text = '';
   #wake = new Set<() => void>();
 
-  constructor(name: string, overrides: Partial<DataPlaneSettings>) {
+  constructor(name: string, overrides: Partial<DataPlaneSettings>, options: RigOptions) {
     this.name = name;
+    this.report = new SameNodeReport({
+      clock: systemClock,
+      format: 'text',
+      write: (text) => this.#addText(text),
+    });
+    if (options.sameNode === true) this.sameNode = this.openSameNode();
     this.flows = new FlowMaps(this.redirect.fds);
     this.worker = new DataWorker(
       { settings: { ...settings, ...overrides }, flowMaps: this.redirect.fds },
       {
-        onAccessLog: (text) => {
-          this.#text += text;
-          for (const wake of this.#wake) wake();
-        },
+        onAccessLog: (text) => this.#addText(text),
+        onProven: (connection) => this.sameNode?.learn(connection),
         onLookUp: (hostname) => {
           void this.lookUp(hostname).then((answer) =>
             this.worker.post({ kind: 'looked-up', hostname, answer }),
@@ -85,6 +106,45 @@ export class RigNode {
         onDied: (error) => this.problems.push(`died: ${error.message}`),
       },
     );
+  }
+
+  /** A second one takes over from the first, as the next process does. */
+  openSameNode(): SameNode {
+    const sameNode = new SameNode({
+      maps: new SameNodeMaps(this.redirect.sameNodeFds),
+      snapshot: () => this.store.snapshot(),
+      report: this.report,
+      clock: systemClock,
+      logger: createLogger({
+        component: 'same-node',
+        level: 'error',
+        destination: { write: (text) => this.problems.push(text) },
+      }),
+    });
+    this.store.subscribe(() => sameNode.changed());
+    return sameNode;
+  }
+
+  /** From here on workers and pods are its business. */
+  switchTo(sameNode: SameNode): void {
+    this.sameNode = sameNode;
+  }
+
+  /** Tells it of a pod that is captured already. */
+  adopt(pod: RigPod, sameNode: SameNode): void {
+    const netnsCookie = withNetns(pod.netnsPath, currentNetnsCookie);
+    sameNode.podCaptured(nodePod(pod), { netnsCookie, netnsPath: pod.netnsPath });
+  }
+
+  /** As the main thread does: the kernel first. */
+  apply(delta: ModelDelta): void {
+    this.store.apply(delta);
+    this.worker.post({ kind: 'model', delta });
+  }
+
+  #addText(text: string): void {
+    this.#text += text;
+    for (const wake of this.#wake) wake();
   }
 
   get log(): readonly string[] {
@@ -121,6 +181,8 @@ export class RigNode {
   }
 
   async close(): Promise<void> {
+    this.sameNode?.close();
+    this.report.flush();
     await this.worker.stop();
     this.redirect.close({ keepPins: false });
   }
@@ -138,11 +200,14 @@ export class DataPlaneRig implements AsyncDisposable {
   }
 
   /** Two nodes, `node-1` and `node-2`; no pod yet. */
-  static async open(overrides: Partial<DataPlaneSettings> = {}): Promise<DataPlaneRig> {
+  static async open(
+    overrides: Partial<DataPlaneSettings> = {},
+    options: RigOptions = {},
+  ): Promise<DataPlaneRig> {
     const authority = await TestAuthority.create();
     return new DataPlaneRig(
       authority,
-      ['node-1', 'node-2'].map((name) => new RigNode(name, overrides)),
+      ['node-1', 'node-2'].map((name) => new RigNode(name, overrides, options)),
     );
   }
 
@@ -172,6 +237,10 @@ export class DataPlaneRig implements AsyncDisposable {
     return pod;
   }
 
+  nodePod(pod: RigPod): NodePod {
+    return nodePod(pod);
+  }
+
   /** What the pod manager does when a pod is enrolled. */
   async capture(pod: RigPod): Promise<void> {
     const { node, spiffeId } = pod;
@@ -179,7 +248,7 @@ export class DataPlaneRig implements AsyncDisposable {
     const own = nodePod(pod);
     const [listeners] = openPodListeners(own, 1);
     if (listeners === undefined) throw new Error('No listeners');
-    node.redirect.attach(own.uid, {
+    const { netnsCookie } = node.redirect.attach(own.uid, {
       netnsPath: pod.netnsPath,
       addresses: own.addresses,
       outboundPort: ports.outbound,
@@ -187,9 +256,11 @@ export class DataPlaneRig implements AsyncDisposable {
       plaintextListeners: listeners.plaintext,
     });
     node.worker.post({ kind: 'pod-added', workerPod: { pod: own, listeners } });
+    node.sameNode?.podCaptured(own, { netnsCookie, netnsPath: pod.netnsPath });
   }
 
   async release(pod: RigPod, how: 'drain' | 'now'): Promise<void> {
+    pod.node.sameNode?.podReleased(pod.workload.uid, how);
     pod.node.redirect.detach(pod.workload.uid);
     pod.node.worker.post({ kind: 'pod-removed', uid: pod.workload.uid, how });
     await pod.node.connections();
@@ -204,17 +275,23 @@ export class DataPlaneRig implements AsyncDisposable {
 
   /** Resolves when every node has the change: what a node acknowledges to its controller. */
   async apply(change: ModelChange): Promise<void> {
-    await this.tellAll({ kind: 'model', delta: deltaOf(change) });
+    const delta = deltaOf(change);
+    for (const node of this.nodes) node.apply(delta);
+    await this.settled();
   }
 
   /** As `apply`, for a single node: the others have not heard of it yet. */
   async applyOn(node: RigNode, change: ModelChange): Promise<void> {
-    node.worker.post({ kind: 'model', delta: deltaOf(change) });
+    node.apply(deltaOf(change));
     await node.connections();
   }
 
   async tellAll(message: ToWorker): Promise<void> {
     for (const node of this.nodes) node.worker.post(message);
+    await this.settled();
+  }
+
+  async settled(): Promise<void> {
     // Messages are handled in order, so an answer to this shows that the one before has taken effect.
     await Promise.all(this.nodes.map((node) => node.connections()));
   }
