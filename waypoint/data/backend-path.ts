@@ -289,5 +289,5 @@ function mirror(travel: Travel, mirrors: readonly MirrorFilter[], original: Forw
       ),
     );
   }
-  if (started.length > 0 && !exchange.bodiless) exchange.mirrors = started;
+  if (started.length > 0) exchange.copyTo(started);
 }

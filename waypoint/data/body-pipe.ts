@@ -64,6 +64,11 @@ export class BodyPipe implements ByteWriter {
     return Buffer.from(this.#copy.subarray(0, this.#copied));
   }
 
+  /** All that came, from the first octet on; undefined where that is more than is kept. */
+  whole(): Buffer | undefined {
+    return this.#copied === this.bytes ? this.kept() : undefined;
+  }
+
   /** It will not be sent again. */
   forgetKept(): void {
     this.#keeping = false;

@@ -60,11 +60,11 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   pending: { cancel(): void } | undefined;
   /** Trace context for the endpoint. */
   traceHeaders: readonly Header[] | undefined;
-  /** Copies of the request under way. */
-  mirrors: SideRequest[] | undefined;
   /** Asked before each try; the endpoint's own policies may refuse. */
   admits: ((endpoint: UpstreamEndpoint) => LocalReply | undefined) | undefined;
   #stream: HttpStream;
+  /** Copies of the request under way. */
+  #mirrors: readonly SideRequest[] | undefined;
   #state = DECIDING;
   #body: BodyPipe | undefined;
   #answer: BodyPipe | undefined;
@@ -120,6 +120,24 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     if (request.upgrade) this.#body?.forgetKept();
     this.#forwarding = new Forwarding(this.world.upstream, request, this, this.#body);
     this.#forwarding.start();
+  }
+
+  /** Copies of the request get its body, too: from its first octet on, or they are given up. */
+  copyTo(mirrors: readonly SideRequest[]): void {
+    const body = this.#body;
+    if (body === undefined) return;
+    const before = this.#state === OVER ? undefined : body.whole();
+    if (before === undefined) {
+      for (const mirror of mirrors) mirror.giveUp();
+      return;
+    }
+    if (before.length > 0) {
+      const slab = new Slab(headRoom + before.length);
+      before.copy(slab.bytes, headRoom);
+      for (const mirror of mirrors) mirror.data(slab, headRoom, before.length);
+    }
+    if (body.ended) for (const mirror of mirrors) mirror.end();
+    this.#mirrors = mirrors;
   }
 
   /** Calls back with the first bytes of the body: all of it, or `bytes` (at most 64 KiB). At once if they are there. */
@@ -200,7 +218,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
       });
     }
     if (this.#state === ANSWERING && this.#forwarding === undefined) return this.#stream.consume(length);
-    if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.data(slab, offset, length);
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.data(slab, offset, length);
     if (!body.data(slab, offset, length))
       return this.cut(503, 'LR', 'the buffer budget of this waypoint is spent by slow readers');
     if (this.#collecting !== undefined) this.#collected(body);
@@ -209,7 +227,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   onEnd(): void {
     const body = this.#body;
     if (body === undefined || this.#state === OVER) return;
-    if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.end();
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.end();
     body.end();
     if (this.#collecting !== undefined) this.#collected(body);
     if (this.#upgraded) this.#upgradeEnds();
@@ -388,7 +406,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     record.durationMs = this.world.now() - record.startedMs;
     this.#body?.clear();
     this.#answer?.clear();
-    if (this.mirrors !== undefined) for (const mirror of this.mirrors) mirror.sourceGone();
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.sourceGone();
     this.#onEnd(this);
   }
 }

@@ -189,6 +189,7 @@ export class Forwarding implements AttemptOwner {
       });
     }
     this.#dropTries(attempt, ErrorCode.CANCEL);
+    this.#cancelLookUp();
     this.#attempt = attempt;
     this.#body?.forgetKept();
     const exhausted = this.#retries > 0 && this.#request.retry.codes.includes(status);
@@ -421,6 +422,11 @@ export class Forwarding implements AttemptOwner {
     this.#attempt = undefined;
   }
 
+  #cancelLookUp(): void {
+    this.#lookUp?.cancel();
+    this.#lookUp = undefined;
+  }
+
   #stopWaiting(): void {
     if (!this.#waiting) return;
     this.#waiting = false;
@@ -432,7 +438,7 @@ export class Forwarding implements AttemptOwner {
     this.#done = true;
     this.#deadline?.cancel();
     this.#delay?.cancel();
-    this.#lookUp?.cancel();
+    this.#cancelLookUp();
     this.#stopWaiting();
     this.#counters?.end();
     const handle = this.#attempt?.handle;

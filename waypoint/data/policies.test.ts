@@ -86,4 +86,29 @@ describe('a mirror', () => {
     await rig.when('the copy', () => copies.length > 0);
     expect(copies).toEqual(['/allowed']);
   });
+
+  it('gets the whole body, also what came before it was decided where the request goes', async () => {
+    await using rig = new PlaneRig();
+    const bodies: string[] = [];
+    const collect: Parameters<typeof createServer>[1] = (incoming, outgoing) => {
+      let body = '';
+      incoming.on('data', (bytes: Buffer) => (body += bytes.toString()));
+      incoming.on('end', () => {
+        bodies.push(body);
+        outgoing.end();
+      });
+    };
+    const main = rig.service('main', [await rig.serve(createServer(collect))]);
+    const copy = rig.service('copy', [await rig.serve(createServer(collect))]);
+    const front = rig.service('front', []);
+    const delay = { when: undefined, delay: { ms: 40, percent: 100 }, abort: undefined };
+    rig.routes(front, {
+      http: [rule([main], { filters: [mirrorTo(copy)], trafficPolicy: { key: 'shop/f', faults: [delay] } })],
+    });
+    const port = rig.listen(front);
+    for (const headers of [{ 'transfer-encoding': 'chunked' }, { 'content-length': '5' }])
+      expect((await ask(rig, port, { method: 'POST', headers, body: 'hello' })).status).toBe(200);
+    await rig.when('the copies', () => bodies.length === 4);
+    expect(bodies).toEqual(['hello', 'hello', 'hello', 'hello']);
+  });
 });
