@@ -193,6 +193,16 @@ describe('TcpTransport', () => {
     expect([events, budget.used]).toEqual([[], 0]);
   });
 
+  it('that is dropped in the turn of a write lets the peer have what the kernel takes', async () => {
+    let received = '';
+    peer.on('data', (part) => (received += part.toString('latin1'))).resume();
+    const broken = once(peer, 'error') as Promise<[NodeJS.ErrnoException]>;
+    write('the head of a cut answer');
+    transport.destroy();
+    expect((await pumpUntil(reactor, 'the reset', broken))[0].code).toBe('ECONNRESET');
+    expect(received).toBe('the head of a cut answer');
+  });
+
   it('still sends what the kernel takes when the budget is spent', async () => {
     const others = spendBudget();
     write('no room ');

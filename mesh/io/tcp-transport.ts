@@ -161,6 +161,8 @@ export class TcpTransport implements ByteTransport, IoHandler, TurnTask {
   destroy(): void {
     if (this.#state === 'closed') return;
     this.#sink = undefined;
+    // What was written in this turn too: who is cut off is to know as much of the answer as there was.
+    if (!this.#blocked) this.#send();
     this.#close(undefined, 'reset');
   }
 
