@@ -3,7 +3,7 @@ import { parseBenchOptions } from './options.ts';
 
 test('without options everything is measured, in five rounds', () => {
   const options = parseBenchOptions([]);
-  expect(options.peers).toEqual(['none', 'nginx', 'haproxy', 'weft']);
+  expect(options.peers).toEqual(['none', 'nginx', 'haproxy', 'weft', 'none-near', 'weft-near']);
   expect(options.only).toEqual(['bulk', 'rtt', 'connections', 'memory']);
   expect(options).toMatchObject({ rounds: 5, json: undefined, effort: { idleConnections: 10_000 } });
 });

@@ -23,8 +23,8 @@ export interface BenchOptions {
 
 export const usage = `Usage: npm run bench [-- OPTIONS]
 
-Measures no mesh, an nginx and an HAProxy mutual TLS pair and Weft side by side, in network namespaces made for it.
-Needs root, about 12 minutes and a machine that does nothing else.
+Measures no mesh, an nginx and an HAProxy mutual TLS pair and Weft side by side, in network namespaces made for it; and
+no mesh and Weft between two pods of one node (none-near, weft-near). Needs root, about 18 minutes and a machine that does nothing else.
 
   --quick            one round of 2 s a measurement, and 2,000 idle connections
   --rounds N         rounds, each of all peers in turn (default 5)

@@ -15,11 +15,11 @@ import {
 import type { Figures } from './metrics.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { nginx } from './peers/nginx.ts';
-import { noMesh } from './peers/no-mesh.ts';
+import { noMesh, noMeshNear } from './peers/no-mesh.ts';
 import { descriptorLimit, type Peer, type PeerName, type RunningPeer } from './peers/peer.ts';
 import { type WeftOptions, weft } from './peers/weft.ts';
 import type { Results, Round } from './results.ts';
-import { buildSite, lastLine, type Site } from './site.ts';
+import { buildSite, lastLine, type Place, type Site } from './site.ts';
 import { type SoakReport, soak } from './soak.ts';
 
 export const labName = 'bench';
@@ -40,13 +40,13 @@ export async function runBench(options: RunOptions): Promise<Results> {
   const peers = options.peers.map((name) => peerNamed(name, options.weft));
   const titles = Object.fromEntries(peers.map(({ name, title }) => [name, title]));
   const results = { date: new Date().toISOString(), machine: describeMachine(), effort: options.effort };
-  const rounds = await withSite(async (site) => {
+  const rounds = await withSites(async (sites) => {
     const done: Round[] = [];
     for (let round = 1; round <= options.rounds; round++) {
       const figures: Round = {};
       for (const peer of peers) {
         options.print(`round ${round} of ${options.rounds}: ${peer.title}`);
-        figures[peer.name] = await measurePeer(site, peer, options);
+        figures[peer.name] = await measurePeer(sites[peer.place], peer, options);
       }
       done.push(figures);
     }
@@ -56,7 +56,7 @@ export async function runBench(options: RunOptions): Promise<Results> {
 }
 
 export function runSoak(options: Pick<RunOptions, 'weft' | 'print'>): Promise<SoakReport> {
-  return withSite(async (site) => {
+  return withSites(async ({ far: site }) => {
     const running = await startPeer(site, weft(options.weft));
     try {
       const report = await soak(site, running, options.print);
@@ -68,7 +68,7 @@ export function runSoak(options: Pick<RunOptions, 'weft' | 'print'>): Promise<So
   });
 }
 
-async function withSite<T>(use: (site: Site) => Promise<T>): Promise<T> {
+async function withSites<T>(use: (sites: Readonly<Record<Place, Site>>) => Promise<T>): Promise<T> {
   const lab = Lab.open(labName);
   let keepFiles = true;
   try {
@@ -96,7 +96,7 @@ async function measurePeer(site: Site, peer: Peer, { only, effort }: RunOptions)
     }
   };
   const wanted = measurementNames.filter((name) => only.includes(name));
-  if (peer.name !== 'none')
+  if (peer.name !== 'none' && peer.name !== 'none-near')
     await measure(
       wanted.filter((name) => name === 'memory'),
       false,
@@ -157,5 +157,9 @@ function peerNamed(name: PeerName, options: WeftOptions): Peer {
       return haproxy;
     case 'weft':
       return weft(options);
+    case 'none-near':
+      return noMeshNear;
+    case 'weft-near':
+      return weft(options, 'near');
   }
 }

@@ -1,5 +1,5 @@
 // Where everything is measured: two nodes and a control host on one link, a client pod on the first node, a server pod
-// on the second, the same network namespaces for every peer. Owns the lab and the server; peers add their proxies.
+// on the second and one beside the client, the same network namespaces for every peer. Owns the lab and the server; peers add their proxies.
 
 import { join } from 'node:path';
 import { writeSettings } from '../e2e/lab/command.ts';
@@ -15,6 +15,9 @@ export type ServerPort = keyof typeof serverPorts;
 /** Many short connections between the same two addresses: no port may be waiting for its old connection's end. */
 const settings = { 'net/ipv4/ip_local_port_range': '16384 65535', 'net/ipv4/tcp_tw_reuse': '1' };
 
+/** `near`: the server is on the client's node. */
+export type Place = 'far' | 'near';
+
 export interface Site {
   readonly lab: Lab;
   readonly clientNode: LabHost;
@@ -29,15 +32,15 @@ export interface Site {
   run<T>(tool: LoadTool, args: readonly string[]): Promise<T>;
 }
 
-/** Builds the network and starts the server. The caller closes `lab`, also when this throws. */
-export async function buildSite(lab: Lab): Promise<Site> {
+/** Builds the network and starts the servers. The caller closes `lab`, also when this throws. */
+export async function buildSite(lab: Lab): Promise<Readonly<Record<Place, Site>>> {
   const toolPath = buildLoadTools();
   const clientNode = lab.addNode('node-1');
   const serverNode = lab.addNode('node-2');
   const client = lab.addPod(clientNode, { name: 'client', podNamespace: 'bench' });
   const server = lab.addPod(serverNode, { name: 'server', podNamespace: 'bench' });
-  for (const host of [clientNode, serverNode, client, server]) writeSettings(host.namespace, settings);
-  const counterFile = join(lab.directory, 'received');
+  const near = lab.addPod(clientNode, { name: 'near', podNamespace: 'bench' });
+  for (const host of [clientNode, serverNode, client, server, near]) writeSettings(host.namespace, settings);
   let sequence = 0;
   const start = (tool: LoadTool, args: readonly string[]): LabProcess => {
     sequence += 1;
@@ -46,9 +49,13 @@ export async function buildSite(lab: Lab): Promise<Site> {
   const run = async <T>(tool: LoadTool, args: readonly string[]): Promise<T> =>
     lastLine<T>(start(tool, args));
   const ports = Object.entries(serverPorts).flatMap(([name, port]) => [`--${name}`, `${port}`]);
-  const argv = [toolPath('server'), '--host', server.address.v4, ...ports, '--counter', counterFile];
-  await lab.spawn(server, { name: 'server', argv }).waitForLine(/listening/);
-  return { lab, clientNode, serverNode, client, server, counterFile, start, run };
+  const withServer = async (at: LabHost, node: LabHost): Promise<Site> => {
+    const counterFile = join(lab.directory, `received-${at.name}`);
+    const argv = [toolPath('server'), '--host', at.address.v4, ...ports, '--counter', counterFile];
+    await lab.spawn(at, { name: at.name, argv }).waitForLine(/listening/);
+    return { lab, clientNode, serverNode: node, client, server: at, counterFile, start, run };
+  };
+  return { far: await withServer(server, serverNode), near: await withServer(near, clientNode) };
 }
 
 /** Awaits the end of a load tool; its last JSON line. Throws BenchError `load` when it printed none or failed. */

@@ -14,19 +14,23 @@ const end = (name: string): string => `<!-- ${name} table end -->`;
 export function tableRows(results: Results): string[][] {
   const peers = Object.keys(results.peers) as PeerName[];
   const bases = (['nginx', 'none'] as const).filter((base) => peers.includes('weft') && peers.includes(base));
-  const ratioHead = bases.map((base) => `Weft / ${base === 'none' ? 'no mesh' : base}`);
-  const head = ['', ...peers.map((peer) => results.peers[peer] ?? peer), ...ratioHead];
+  const ratios: { readonly title: string; readonly peer: PeerName; readonly base: PeerName }[] = bases.map(
+    (base) => ({ title: `Weft / ${base === 'none' ? 'no mesh' : base}`, peer: 'weft', base }),
+  );
+  if (peers.includes('weft-near') && peers.includes('none-near'))
+    ratios.push({ title: 'Weft / no mesh, one node', peer: 'weft-near', base: 'none-near' });
+  const head = ['', ...peers.map((peer) => results.peers[peer] ?? peer), ...ratios.map(({ title }) => title)];
   const rows = measuredMetrics(results).map((metric) => [
     `${metrics[metric].title}, ${metrics[metric].unit}`,
     ...peers.map((peer) => cell(results, peer, metric)),
-    ...bases.map((base) => ratioOf(results, metric, { peer: 'weft', base })?.toFixed(2) ?? '–'),
+    ...ratios.map(({ peer, base }) => ratioOf(results, metric, { peer, base })?.toFixed(2) ?? '–'),
   ]);
   return [head, ...rows];
 }
 
 function cell(results: Results, peer: PeerName, metric: MetricName): string {
   // Without a mesh there is no proxy whose time could be counted.
-  if (peer === 'none' && metrics[metric].title.includes('CPU')) return '–';
+  if ((peer === 'none' || peer === 'none-near') && metrics[metric].title.includes('CPU')) return '–';
   const value = medianOf(results, peer, metric);
   const { digits } = metrics[metric];
   if (value === undefined) return '–';

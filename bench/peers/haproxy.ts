@@ -8,6 +8,7 @@ import { type Forward, type PairSettings, startPair } from './proxy-pair.ts';
 
 export const haproxy: Peer = {
   name: 'haproxy',
+  place: 'far',
   title: 'HAProxy, mTLS',
   descriptorsPerConnection: 2,
   start: (site) => startPair({ name: 'haproxy', command }, site),

@@ -9,6 +9,7 @@ import { type PairSettings, startPair } from './proxy-pair.ts';
 
 export const nginx: Peer = {
   name: 'nginx',
+  place: 'far',
   title: 'nginx stream, mTLS',
   descriptorsPerConnection: 2,
   start: (site) => startPair({ name: 'nginx', command }, site),

@@ -2,9 +2,7 @@
 
 import { directTargets, type Peer } from './peer.ts';
 
-export const noMesh: Peer = {
-  name: 'none',
-  title: 'no mesh',
+const direct: Pick<Peer, 'descriptorsPerConnection' | 'start'> = {
   descriptorsPerConnection: 1,
   start: (site) =>
     Promise.resolve({
@@ -14,3 +12,7 @@ export const noMesh: Peer = {
       stop: () => Promise.resolve(),
     }),
 };
+
+export const noMesh: Peer = { name: 'none', title: 'no mesh', place: 'far', ...direct };
+
+export const noMeshNear: Peer = { name: 'none-near', title: 'no mesh, one node', place: 'near', ...direct };

@@ -2,15 +2,16 @@
 
 import { command } from '../../e2e/lab/command.ts';
 import type { LabProcess } from '../../e2e/lab/lab-process.ts';
-import { type ServerPort, type Site, serverPorts } from '../site.ts';
+import { type Place, type ServerPort, type Site, serverPorts } from '../site.ts';
 
-export const peerNames = ['none', 'nginx', 'haproxy', 'weft'] as const;
+export const peerNames = ['none', 'nginx', 'haproxy', 'weft', 'none-near', 'weft-near'] as const;
 export type PeerName = (typeof peerNames)[number];
 
 export interface Peer {
   readonly name: PeerName;
   /** For tables. */
   readonly title: string;
+  readonly place: Place;
   /** Descriptors that one connection takes in one proxy: bounds how many idle ones this machine can hold. */
   readonly descriptorsPerConnection: number;
   /** Starts the proxies; they may not yet be ready. */

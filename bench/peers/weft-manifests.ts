@@ -9,7 +9,9 @@ const namespace = 'bench';
 /** Multi-document YAML for the controller's directory. */
 export function weftManifests(site: Site): string {
   const documents = [
-    ...[site.clientNode, site.serverNode].map((node) => object('v1', 'Node', { name: node.name })),
+    ...[...new Set([site.clientNode, site.serverNode])].map((node) =>
+      object('v1', 'Node', { name: node.name }),
+    ),
     object('weft.dev/v1alpha1', 'MeshConfig', { name: 'default' }, { spec: { accessLog: 'FAILURES' } }),
     object('v1', 'Namespace', { name: namespace, labels: { 'weft.dev/mode': 'ambient' } }),
     ...[site.client, site.server].flatMap((host) => [

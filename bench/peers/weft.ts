@@ -9,7 +9,7 @@ import { command } from '../../e2e/lab/command.ts';
 import type { LabHost } from '../../e2e/lab/lab.ts';
 import type { LabProcess } from '../../e2e/lab/lab-process.ts';
 import { BenchError } from '../bench-error.ts';
-import type { Site } from '../site.ts';
+import type { Place, Site } from '../site.ts';
 import { directTargets, type Peer, type RunningPeer, stopAll, withManyDescriptors } from './peer.ts';
 import { weftManifests } from './weft-manifests.ts';
 
@@ -25,10 +25,12 @@ export interface WeftOptions {
   readonly nodeFlags: readonly string[];
 }
 
-export function weft(options: WeftOptions): Peer {
+export function weft(options: WeftOptions, place: Place = 'far'): Peer {
+  const title = options.workers === 1 ? 'Weft' : `Weft, ${options.workers} workers`;
   return {
-    name: 'weft',
-    title: options.workers === 1 ? 'Weft' : `Weft, ${options.workers} workers`,
+    name: place === 'far' ? 'weft' : 'weft-near',
+    title: place === 'far' ? title : `${title}, one node`,
+    place,
     descriptorsPerConnection: 1,
     start: (site) => startWeft(site, options),
   };
@@ -53,12 +55,13 @@ async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer>
     await controller.waitForLine(/controller (is )?ready/i, { from, timeoutMs: readyWithinMs });
     const settings = { address, state, options };
     // The server's side first: the client's would otherwise meet a node that does not answer yet.
-    for (const node of [site.serverNode, site.clientNode]) started.push(startZtunnel(site, node, settings));
-    const [, server, client] = started as [LabProcess, LabProcess, LabProcess];
-    await Promise.all([untilReady(site.serverNode, server), untilReady(site.clientNode, client)]);
+    const nodes = [...new Set([site.serverNode, site.clientNode])];
+    const ztunnels = nodes.map((node) => startZtunnel(site, node, settings));
+    started.push(...ztunnels);
+    await Promise.all(ztunnels.map((ztunnel, i) => untilReady(nodes[i] as LabHost, ztunnel)));
     return {
       targets: directTargets(site),
-      proxies: [client, server],
+      proxies: ztunnels.toReversed(),
       check: () => Promise.resolve(checkTunnelled(site.serverNode)),
       stop: () => stopAll(started),
     };
