@@ -6,6 +6,7 @@ import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
 import { HeadGatherer, type HeadLimits, type InputBudget } from './head-gatherer.ts';
 import { fault, type HttpFault } from './http-error.ts';
+import { allowedTrailers } from './trailer-fields.ts';
 import { OCTET, TOKEN } from './octets.ts';
 
 const CR = 0x0d;
@@ -18,24 +19,6 @@ const maxSizeDigits = 11;
 const maxExtensionBytes = 16 * 1024;
 
 type State = 'size' | 'extension' | 'size-lf' | 'data' | 'data-cr' | 'data-lf' | 'trailers' | 'done';
-
-/** Fields that frame, route or secure a message, or describe its content: late they are ignored (RFC 9110 section 6.5.1). */
-const forbiddenTrailers = new Set([
-  'authorization',
-  'cache-control',
-  'content-encoding',
-  'content-length',
-  'content-range',
-  'content-type',
-  'cookie',
-  'expect',
-  'host',
-  'max-forwards',
-  'proxy-authorization',
-  'set-cookie',
-  'te',
-  'trailer',
-]);
 
 const trailerBlock = new FieldBlock();
 
@@ -181,7 +164,7 @@ export class ChunkedDecoder {
       this.fault ??= fault(400, 'trailers that frame a message');
     }
     if (this.fault !== undefined) return 'fault';
-    this.trailers = list.filter(([name]) => !forbiddenTrailers.has(name));
+    this.trailers = allowedTrailers(list);
     return undefined;
   }
 

@@ -61,3 +61,8 @@ function matches(name: string, bytes: Buffer, start: number, end: number): boole
   }
   return true;
 }
+
+/** As many applications see the name: they take an underscore for a hyphen (CGI, RFC 3875 section 4.1.18). */
+export function hyphenated(name: string): string {
+  return name.includes('_') ? name.replaceAll('_', '-') : name;
+}

@@ -186,7 +186,7 @@ export class BodyPipe implements ByteWriter {
     const target = this.#target;
     if (!this.ended || this.finished || target === undefined || this.waiting > 0) return;
     this.finished = true;
-    if (this.#trailers === undefined) target.endData();
+    if (this.#trailers === undefined || this.#trailers.length === 0) target.endData();
     else target.trailers(this.#trailers);
   }
 }

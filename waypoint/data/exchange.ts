@@ -7,9 +7,11 @@ import { ErrorCode } from '../../mesh/h2/error.ts';
 import { type Header, headerValue } from '../../mesh/h2/header.ts';
 import { parseResponseHead, type RequestHead } from '../../mesh/http/message.ts';
 import type { HttpStream, HttpStreamHandler } from '../../mesh/http/stream.ts';
+import { allowedTrailers } from '../../mesh/http/trailer-fields.ts';
 import { Slab } from '../../mesh/io/slab.ts';
 import type { HttpFilter } from '../../mesh/model/routing.ts';
 import { explained } from '../explain-policy.ts';
+import { protectedHeaders } from '../jwt/claim-headers.ts';
 import { applyResponseFilters } from '../routing/response-filters.ts';
 import { BodyPipe, headRoom, maxKeptBytes } from './body-pipe.ts';
 import type { ClientConnection } from './client-connection.ts';
@@ -201,7 +203,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   // The client's side.
 
   onHeaders(headers: readonly Header[]): void {
-    this.#body?.trailers(headers);
+    this.#body?.trailers(allowedTrailers(headers, protectedHeaders(this.view.tokenRules)));
   }
 
   onData(slab: Slab, offset: number, length: number): void {
@@ -304,7 +306,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
 
   onResponseTrailers(headers: readonly Header[]): void {
     if (this.record.grpc) this.record.grpcStatus = grpcStatusIn(headers);
-    this.#answer?.trailers(headers);
+    this.#answer?.trailers(allowedTrailers(headers));
   }
 
   onResponseEnd(): void {

@@ -75,4 +75,18 @@ describe('requestIdOf()', () => {
     for (const headers of [[], [['x-request-id', '']], [['x-request-id', 'x'.repeat(129)]]] as Header[][])
       expect(requestIdOf(headers)).toMatch(/^[0-9a-f]{8}-[0-9a-f-]{27}$/);
   });
+
+  it('takes names with underscores for the same, as many applications do', () => {
+    const headers: Header[] = [
+      ['x_forwarded_client_cert', 'URI=spiffe://admin'],
+      ['x-forwarded_for', '1.1.1.1'],
+      ['x_own', 'kept'],
+    ];
+    expect(forwarded(headers, { clientCert: 'URI=spiffe://me' })).toEqual([
+      ['x_own', 'kept'],
+      ['x-forwarded-for', '1.1.1.1, 10.0.0.7'],
+      ['x-request-id', 'id-1'],
+      ['x-forwarded-client-cert', 'URI=spiffe://me'],
+    ]);
+  });
 });

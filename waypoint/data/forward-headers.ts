@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import type { Header } from '../../mesh/h2/header.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import type { IpAddress } from '../../mesh/model/ip-address.ts';
+import { hyphenated } from '../../mesh/http/field-names.ts';
 
 export interface ForwardHeaderOptions {
   readonly client: IpAddress;
@@ -27,16 +28,16 @@ export function forwardHeaders(head: RequestHead, options: ForwardHeaderOptions)
   if (head.upgrade !== undefined) list.push([':upgrade', head.upgrade]);
   let before = '';
   for (const header of head.headers) {
-    const name = header[0];
     // The names that matter all begin with x; most do not.
-    if (name.charCodeAt(0) === 120) {
+    if (header[0].charCodeAt(0) === 120) {
+      const name = hyphenated(header[0]);
       if (name === 'x-forwarded-for') {
         before = before === '' ? header[1] : `${before}, ${header[1]}`;
         continue;
       }
       if (name === 'x-forwarded-client-cert' || name === 'x-request-id') continue;
     }
-    if (extra !== undefined && isNamed(extra, name)) continue;
+    if (extra !== undefined && isNamed(extra, header[0])) continue;
     list.push(header);
   }
   const forwardedFor = before === '' ? options.client : `${before}, ${options.client}`;

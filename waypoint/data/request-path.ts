@@ -3,6 +3,7 @@
 
 import { RequestFacts, type VerifiedToken } from '../../mesh/authz/http-facts.ts';
 import { type Header, headerValue } from '../../mesh/h2/header.ts';
+import { hyphenated } from '../../mesh/http/field-names.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import type { ExternalAuthFilter } from '../../mesh/model/routing.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
@@ -233,6 +234,7 @@ function askAuthorization(
 
 function withAuthorization(head: RequestHead, { set, remove }: AddedByAuthorization): RequestHead {
   if (set.length + remove.length === 0) return head;
-  const replaced = new Set([...remove, ...set.map(([name]) => name)]);
-  return { ...head, headers: [...head.headers.filter(([name]) => !replaced.has(name)), ...set] };
+  const replaced = new Set([...remove, ...set.map(([name]) => name)].map(hyphenated));
+  const kept = head.headers.filter(([name]) => !replaced.has(hyphenated(name)));
+  return { ...head, headers: [...kept, ...set] };
 }

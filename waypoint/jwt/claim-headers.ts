@@ -3,6 +3,7 @@
 
 import type { Claims } from '../../mesh/authz/http-facts.ts';
 import type { Header } from '../../mesh/h2/header.ts';
+import { hyphenated } from '../../mesh/http/field-names.ts';
 import type { RequestHead } from '../../mesh/http/message.ts';
 import type { JwtRule } from '../../mesh/model/request-authentication.ts';
 
@@ -22,10 +23,6 @@ export function protectedHeaders(rules: readonly JwtRule[]): ReadonlySet<string>
 export function withoutHeaders(head: RequestHead, names: ReadonlySet<string>): RequestHead {
   if (names.size === 0 || !head.headers.some(([name]) => names.has(hyphenated(name)))) return head;
   return { ...head, headers: head.headers.filter(([name]) => !names.has(hyphenated(name))) };
-}
-
-function hyphenated(name: string): string {
-  return name.includes('_') ? name.replaceAll('_', '-') : name;
 }
 
 /** `token` is the verified text, whose middle part is the payload. */
