@@ -15,6 +15,8 @@ export interface ResourceChange {
   readonly generation: number;
   /** Owners before and after; undefined when everybody may know of the change. */
   readonly audience: ReadonlySet<string> | undefined;
+  /** Its name, and its aliases and groups before and after: what it may have been asked for by. */
+  readonly related: ReadonlySet<string>;
 }
 
 /** Changed names by type. */
@@ -148,7 +150,12 @@ export class ResourceStore {
     }
     const earlier = changes.get(name);
     this.#generation += 1;
-    changes.set(name, { generation: this.#generation, audience: audienceOf(states, earlier) });
+    const related = new Set(earlier?.related ?? [name]);
+    for (const state of states) {
+      for (const alias of state?.aliases ?? []) related.add(alias);
+      for (const group of state?.groups ?? []) related.add(group);
+    }
+    changes.set(name, { generation: this.#generation, audience: audienceOf(states, earlier), related });
   }
 
   #schedule(): void {

@@ -189,6 +189,104 @@ describe('Subscription and ResponseReader', () => {
   });
 });
 
+/** What a client on demand shall hold, by name, looked up anew from nothing. */
+function wantedOf(store: ResourceStore, asked: ReadonlySet<string>): Map<string, string> {
+  const wanted = new Map<string, string>();
+  for (const name of asked) {
+    const own = store.get(addressType, name);
+    const hits = own === undefined ? store.byAlias(addressType, name) : [own];
+    const [first] = hits.sort(
+      (a, b) => Number(b.name.includes('//Pod/')) - Number(a.name.includes('//Pod/')),
+    );
+    if (first !== undefined) wanted.set(name, first.version);
+    for (const hit of hits) {
+      wanted.set(hit.name, hit.version);
+      for (const member of store.byGroup(addressType, hit.name)) wanted.set(member.name, member.version);
+    }
+  }
+  return wanted;
+}
+
+describe('a subscription on demand', () => {
+  const name = fc.constantFrom(...names);
+  const kinds = ['ask', 'give-up', 'remove', 'workload', 'service', 'push', 'respond'] as const;
+  const histories = fc.array(
+    fc.record({ kind: fc.constantFrom(...kinds), name, id, ip: id, member: fc.boolean() }),
+    { maxLength: 60 },
+  );
+
+  test('says what is wanted by looking at what changed only, names given up included', () => {
+    fc.assert(
+      fc.property(histories, (history) => {
+        const store = new ResourceStore({ clock: new ManualClock() });
+        const star = ['*'];
+        const nothing = request({ resourceNamesSubscribe: star, resourceNamesUnsubscribe: star });
+        const subscription = new Subscription(nothing, {
+          store,
+          typeUrl: addressType,
+          node: 'n',
+          maxResponseBytes: 200,
+        });
+        store.subscribe((changes) => subscription.noteChanges(changes.get(addressType) ?? new Map()));
+        const asked = new Set<string>();
+        const client = new Map<string, string>();
+        const respond = (): boolean => {
+          const content = subscription.ready ? subscription.next() : undefined;
+          for (const sent of content?.resources ?? []) client.set(sent.name, sent.resource.version);
+          for (const gone of content?.removed ?? []) client.delete(gone);
+          return content !== undefined;
+        };
+        for (const step of history) {
+          if (step.kind === 'push') store.flush();
+          else if (step.kind === 'respond') respond();
+          else if (step.kind === 'remove') store.apply(addressType, { removed: [step.name] });
+          else if (step.kind === 'ask') {
+            asked.add(step.name);
+            subscription.update(request({ resourceNamesSubscribe: [step.name] }));
+          } else if (step.kind === 'give-up') {
+            if (asked.delete(step.name)) client.delete(step.name);
+            subscription.update(request({ resourceNamesUnsubscribe: [step.name] }));
+          } else if (step.kind === 'service') {
+            const service = makeService(`s${step.id}`, { canonical: step.member });
+            store.apply(addressType, { upserted: [encodeService(service)] });
+          } else {
+            const key = 'shop/s0.shop.svc.cluster.local' as ServiceKey;
+            const services = new Map(step.member ? [[key, []]] : []);
+            const addresses = [`10.0.0.${step.ip}` as IpAddress];
+            const workload = makeWorkload(`w${step.id}`, { addresses, services });
+            store.apply(addressType, { upserted: [encodeWorkload(workload)] });
+          }
+        }
+        store.flush();
+        for (let i = 0; respond(); i++) expect(i).toBeLessThan(100);
+        expect(client).toEqual(wantedOf(store, asked));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('is not woken by what it did not ask for', () => {
+    const store = new ResourceStore({ clock: new ManualClock() });
+    store.set(addressType, [encodeWorkload(makeWorkload('a')), encodeWorkload(makeWorkload('b'))]);
+    store.flush();
+    const asked = request({ resourceNamesSubscribe: ['c//Pod/shop/a'] });
+    const subscription = new Subscription(asked, {
+      store,
+      typeUrl: addressType,
+      node: 'n',
+      maxResponseBytes: 1e6,
+    });
+    store.subscribe((changes) => subscription.noteChanges(changes.get(addressType) ?? new Map()));
+    expect(subscription.next()?.resources).toHaveLength(1);
+    store.apply(addressType, { upserted: [encodeWorkload(makeWorkload('b', { capacity: 7 }))] });
+    store.flush();
+    expect(subscription.ready).toBe(false);
+    store.apply(addressType, { upserted: [encodeWorkload(makeWorkload('a', { capacity: 7 }))] });
+    store.flush();
+    expect(subscription.ready).toBe(true);
+  });
+});
+
 describe('Subscription', () => {
   const options = (store: ResourceStore) => ({
     store,

@@ -44,8 +44,9 @@ export class Subscription {
   /** On demand only: names that were asked for, and what the client holds. */
   readonly #asked = new Set<string>();
   readonly #held = new Map<string, string>();
+  /** On demand only: names whose resource may be another than the client's. Every change is noted here until next(). */
+  readonly #dirty = new Set<string>();
   #wildcard: boolean;
-  #changed = true;
   #answered = false;
 
   /** From the first request of the type on a stream (WIRE 3.1). */
@@ -60,8 +61,8 @@ export class Subscription {
     else {
       // A reconnecting client names what it holds or waits for only there.
       for (const [name, version] of versions) {
-        this.#ask(name);
         if (version !== '') this.#held.set(name, version);
+        this.#ask(name);
       }
     }
     // An empty version is a name that is still waited for: it wants an answer whatever the answer is.
@@ -77,6 +78,7 @@ export class Subscription {
       this.#wildcard = true;
       this.#startWildcard(new Map(this.#held));
       this.#held.clear();
+      this.#dirty.clear();
     }
     if (stars[1] && !stars[0] && this.#wildcard) {
       this.#wildcard = false;
@@ -94,12 +96,12 @@ export class Subscription {
 
   /** Whether next() has something to say; the first response is due even when it is empty. */
   get ready(): boolean {
-    return !this.#answered || this.#pending.size > 0 || (!this.#wildcard && this.#changed);
+    return !this.#answered || this.#pending.size > 0 || this.#dirty.size > 0;
   }
 
   /** Whether next() has much to say: a first answer, or hundreds of names at once. */
   get large(): boolean {
-    return this.ready && (!this.#answered || this.#pending.size > manyNames);
+    return this.ready && (!this.#answered || this.#pending.size + this.#dirty.size > manyNames);
   }
 
   /** Whether all that next() would say is that resources are gone. */
@@ -110,8 +112,10 @@ export class Subscription {
   }
 
   noteChanges(changes: ReadonlyMap<string, ResourceChange>): void {
-    this.#changed = true;
-    if (!this.#wildcard) return;
+    if (!this.#wildcard) {
+      for (const [name, change] of changes) this.#noteChange(name, change);
+      return;
+    }
     const { node } = this.#options;
     for (const [name, { generation, audience }] of changes) {
       const concerned = audience === undefined || (node !== undefined && audience.has(node));
@@ -148,7 +152,7 @@ export class Subscription {
 
   #ask(name: string): void {
     this.#asked.add(name);
-    this.#changed = true;
+    this.#markAnswer(name);
   }
 
   #unsubscribe(name: string): void {
@@ -156,7 +160,47 @@ export class Subscription {
     this.#pending.delete(name);
     // The client drops it by itself; telling it again would be a removal of something it no longer asks for.
     this.#held.delete(name);
-    this.#changed = true;
+    this.#markAnswer(name);
+  }
+
+  /** Costs as much as the change is large, however many names were asked for. */
+  #noteChange(name: string, { related }: ResourceChange): void {
+    this.#mark(name);
+    let concerns = this.#held.has(name);
+    for (const key of related) {
+      if (!this.#asked.has(key)) continue;
+      this.#mark(key);
+      concerns = true;
+    }
+    // What belongs to it may be wanted from now on, or no longer.
+    if (concerns) this.#markMembers(name);
+    // As long as there is a resource of that very name, it is the answer, and those of that alias are not.
+    if (this.#asked.has(name)) this.#markAliased(name);
+  }
+
+  /** All that a name answers for. */
+  #markAnswer(name: string): void {
+    if (this.#wildcard) return;
+    this.#mark(name);
+    this.#markMembers(name);
+    this.#markAliased(name);
+  }
+
+  #markAliased(alias: string): void {
+    const { store, typeUrl } = this.#options;
+    for (const resource of store.byAlias(typeUrl, alias)) {
+      this.#mark(resource.name);
+      this.#markMembers(resource.name);
+    }
+  }
+
+  #markMembers(group: string): void {
+    const { store, typeUrl } = this.#options;
+    for (const member of store.byGroup(typeUrl, group)) this.#mark(member.name);
+  }
+
+  #mark(name: string): void {
+    if (this.#held.has(name) || this.#wanted(name) !== undefined) this.#dirty.add(name);
   }
 
   #nextWildcard(removalsDue: boolean): ResponseContent {
@@ -177,45 +221,48 @@ export class Subscription {
   }
 
   #nextOnDemand(): ResponseContent {
-    const wanted = this.#wanted();
     const resources: NamedResource[] = [];
+    const removed: string[] = [];
     let bytes = 0;
-    let full = false;
-    for (const [name, resource] of wanted) {
-      if (this.#held.get(name) === resource.version && !this.#pending.has(name)) continue;
-      full = bytes >= this.#options.maxResponseBytes;
-      if (full) break;
-      this.#pending.delete(name);
-      this.#held.set(name, resource.version);
-      resources.push({ name, resource });
-      bytes += resource.any.value.length;
+    for (const name of [...this.#dirty, ...this.#pending]) {
+      const resource = this.#wanted(name);
+      if (resource !== undefined && bytes >= this.#options.maxResponseBytes) continue;
+      const isDue = this.#pending.delete(name);
+      this.#dirty.delete(name);
+      const held = this.#held.get(name);
+      if (resource === undefined) {
+        if (this.#held.delete(name) || isDue) removed.push(name);
+      } else if (isDue || held !== resource.version) {
+        this.#held.set(name, resource.version);
+        resources.push({ name, resource });
+        bytes += resource.any.value.length;
+      }
     }
-    const gone = [...this.#held.keys(), ...this.#pending].filter((name) => !wanted.has(name));
-    for (const name of gone) {
-      this.#held.delete(name);
-      this.#pending.delete(name);
-    }
-    this.#changed = full;
-    return { resources, removed: [...new Set(gone)] };
+    return { resources, removed };
   }
 
   /**
-   * Names to send and their resources: what was asked for under the asked name, because a waiting client compares
+   * What the client shall hold under a name: what was asked for under the asked name, because a waiting client compares
    * names only; under its own name too, because only that name removes it again; and all that belongs to it.
    */
-  #wanted(): Map<string, StoredResource> {
-    const { store, typeUrl } = this.#options;
-    const wanted = new Map<string, StoredResource>();
-    for (const name of this.#asked) {
-      for (const resource of this.#resolve(name)) {
-        if (!wanted.has(name)) wanted.set(name, resource);
-        wanted.set(resource.name, resource);
-        for (const member of store.byGroup(typeUrl, resource.name)) {
-          if (this.#visible(member)) wanted.set(member.name, member);
-        }
-      }
-    }
-    return wanted;
+  #wanted(name: string): StoredResource | undefined {
+    const own = this.#find(name);
+    if (own !== undefined) return this.#isWanted(own) ? own : undefined;
+    return this.#asked.has(name) ? this.#resolve(name)[0] : undefined;
+  }
+
+  #isWanted(resource: StoredResource): boolean {
+    if (this.#isAnswer(resource)) return true;
+    return resource.groups.some((group) => {
+      const head = this.#find(group);
+      return head !== undefined && this.#isAnswer(head);
+    });
+  }
+
+  /** Whether a name that was asked for means this resource. */
+  #isAnswer({ name, aliases }: StoredResource): boolean {
+    if (this.#asked.has(name)) return true;
+    return aliases.some((alias) => this.#asked.has(alias) && this.#find(alias) === undefined);
   }
 
   #resolve(name: string): readonly StoredResource[] {
