@@ -13,6 +13,7 @@ import { controllerSettings } from '../controller/config.ts';
 import { ztunnelSettings } from '../ztunnel/config.ts';
 import { ConnectionMetrics, renderMetrics } from '../ztunnel/metrics.ts';
 import { NodeMetrics } from '../ztunnel/node-metrics.ts';
+import { renderSameNode } from '../ztunnel/same-node-metrics.ts';
 import { waypointSettings } from '../waypoint/config.ts';
 import { ProcessMetrics } from '../waypoint/telemetry/process-metrics.ts';
 import { renderMetrics as renderRequests } from '../waypoint/telemetry/render-metrics.ts';
@@ -141,6 +142,7 @@ describe('the command line', () => {
 describe('metrics', () => {
   test('every metric of ztunnel, waypoint and controller is in OPERATIONS.md', async () => {
     const connections = renderMetrics(new ConnectionMetrics().snapshot());
+    const sameNode = renderSameNode(undefined);
     const node = await new NodeMetrics({ version: 'test' }).render();
     const requests = renderRequests(new WaypointMetrics().snapshot(), noLoad);
     const waypoint = await new ProcessMetrics({ version: 'test' }).render();
@@ -149,7 +151,7 @@ describe('metrics', () => {
       cluster: () => undefined,
       xdsCounters: () => ({ responses: 0, resources: 0, nacks: 0 }),
     });
-    const text = `${connections}${node}${requests}${waypoint}${await controller.registry.metrics()}`;
+    const text = `${connections}${sameNode}${node}${requests}${waypoint}${await controller.registry.metrics()}`;
     const own = [...text.matchAll(/^# TYPE ((?:istio|weft|workload)_\w+)/gm)].map(
       (match) => match[1] as string,
     );

@@ -38,6 +38,9 @@ export interface Series {
   /** By response flag, in the order of the flags' list. */
   readonly closed: number[];
   readonly failed: number[];
+  /** Of connections past the proxy, whose round trip the kernel knows. */
+  measured: number;
+  rttSeconds: number;
 }
 
 /** Survives a structured clone. */
@@ -81,6 +84,10 @@ export class ConnectionMetrics {
     this.#socketsOpen[reporterOf(info)]--;
     series.received += end.received;
     series.sent += end.sent;
+    if (end.rttUs !== undefined) {
+      series.measured++;
+      series.rttSeconds += end.rttUs / 1e6;
+    }
     count(series.closed, end.flag);
   }
 
@@ -145,11 +152,18 @@ export function renderMetrics({ series, socketsOpen, overflowed }: MetricsSnapsh
       }
     }
   };
+  const measured = (name: string, help: string, valueOf: (one: Series) => number): void => {
+    text.family(name, 'counter', help);
+    for (const one of series)
+      if (one.measured > 0) text.sample(`${one.labels},response_flags="-"`, valueOf(one));
+  };
   simple('istio_tcp_connections_opened', 'TCP connections opened', (one) => one.opened);
   byFlag('istio_tcp_connections_closed', 'TCP connections closed', (one) => one.closed);
   byFlag('istio_tcp_connections_failed', 'TCP connections that were never opened', (one) => one.failed);
   simple('istio_tcp_received_bytes', 'Bytes from clients to servers', (one) => one.received);
   simple('istio_tcp_sent_bytes', 'Bytes from servers to clients', (one) => one.sent);
+  measured('weft_tcp_rtt_connections', 'Ended connections with a known round trip', (one) => one.measured);
+  measured('weft_tcp_rtt_seconds', 'Sum of their round-trip times', (one) => one.rttSeconds);
   text.family('istio_tcp_sockets_open', 'gauge', 'Connections open now');
   text.sample('reporter="source"', socketsOpen.source);
   text.sample('reporter="destination"', socketsOpen.destination);
@@ -173,7 +187,16 @@ function count(counters: number[], flag: ResponseFlag): void {
 
 function emptySeries(labels: string): Series {
   const zeros = (): number[] => new Array<number>(flags.length).fill(0);
-  return { labels, opened: 0, received: 0, sent: 0, closed: zeros(), failed: zeros() };
+  return {
+    labels,
+    opened: 0,
+    received: 0,
+    sent: 0,
+    closed: zeros(),
+    failed: zeros(),
+    measured: 0,
+    rttSeconds: 0,
+  };
 }
 
 function addSeries(merged: Map<string, Series>, series: Series): void {
@@ -185,6 +208,8 @@ function addSeries(merged: Map<string, Series>, series: Series): void {
   sum.opened += series.opened;
   sum.received += series.received;
   sum.sent += series.sent;
+  sum.measured += series.measured;
+  sum.rttSeconds += series.rttSeconds;
   for (let i = 0; i < flags.length; i++) {
     sum.closed[i] = (sum.closed[i] as number) + (series.closed[i] ?? 0);
     sum.failed[i] = (sum.failed[i] as number) + (series.failed[i] ?? 0);
