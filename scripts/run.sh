@@ -25,6 +25,9 @@ case $file in
     # With kind nothing of the machine's is needed but libbpf, which goes into the image.
     if is_root; then setup linux packages e2e-packages modules; else setup linux modules; fi
     ;;
+  e2e/conformance/main.ts)
+    setup linux root packages e2e-packages modules
+    ;;
   bench/main.ts)
     setup linux root packages bench-packages modules bpffs
     ;;

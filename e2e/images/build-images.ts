@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pauseImage } from '../cluster/local/node-files.ts';
 import { bundle } from '../../scripts/bundle.ts';
-import { type Image, writeArchive } from './archive.ts';
+import { type Image, type ImageConfig, writeArchive } from './archive.ts';
 import { addFile, addProgram, findLibrary } from './root-files.ts';
 
 export const weftImage = 'weft.test/weft:1';
@@ -32,13 +32,22 @@ const nodePath = '/usr/local/bin/node';
 const userId = 65_532;
 const programs = fileURLToPath(new URL('programs/', import.meta.url));
 
+/** An image of programs for Node besides those that every cluster has. */
+export interface AddedImage {
+  readonly name: string;
+  readonly config: ImageConfig;
+  /** Puts what it has besides Node into a directory that is its root. */
+  readonly fill: (root: string) => void;
+}
+
 export interface BuildOptions {
   /** Path of CoreDNS, for a cluster that brings none; with it comes process 1 of pods. */
   readonly coredns?: string;
+  readonly added?: readonly AddedImage[];
 }
 
 /** Writes every image into the file `archive`. */
-export async function buildImages(archive: string, { coredns }: BuildOptions): Promise<void> {
+export async function buildImages(archive: string, { coredns, added = [] }: BuildOptions): Promise<void> {
   mkdirSync(dirname(archive), { recursive: true });
   const work = mkdtempSync(`${archive}.work.`);
   try {
@@ -47,6 +56,11 @@ export async function buildImages(archive: string, { coredns }: BuildOptions): P
     await makeWeftLayer(folder('weft'));
     makeAppLayer(folder('app'));
     const images = [...ownImages(folder)];
+    for (const [index, { name, config, fill }] of added.entries()) {
+      const layer = folder(`added-${index}`);
+      fill(layer);
+      images.push({ name, layers: [folder('node'), layer], config });
+    }
     if (coredns !== undefined) {
       makePauseLayer(folder('pause'));
       addFile(folder('coredns'), coredns, '/coredns');

@@ -13,8 +13,10 @@ export interface GoProgram {
   readonly name: string;
   /** First part of the name of its folder in the cache. */
   readonly folder: string;
-  /** Where its go.mod, go.sum and main.go are. */
+  /** Where its go.mod, go.sum and source are. */
   readonly module: string;
+  /** Name of its test file, of a program that is a suite of tests (`go test -c`); else it is made from main.go. */
+  readonly testFile?: string;
   /** What people call it, with version. */
   readonly title: string;
   /** How long building takes, for people. */
@@ -29,12 +31,10 @@ export interface BuildOptions {
   readonly onBuild: (text: string) => void;
 }
 
-const sources = ['go.mod', 'go.sum', 'main.go'];
-
 /** The path of the program; builds it (minutes) unless it is there. Throws RigError. */
 export async function builtProgram(program: GoProgram, options: BuildOptions): Promise<string> {
   const cache = options.env['WEFT_CACHE'] ?? '/var/cache/weft';
-  const binary = join(cache, `${program.folder}-${await sourceHash(program.module)}`, program.name);
+  const binary = join(cache, `${program.folder}-${await sourceHash(program)}`, program.name);
   if (!existsSync(binary)) await build(program, binary, options);
   return binary;
 }
@@ -53,8 +53,9 @@ async function build(program: GoProgram, binary: string, { env, onBuild }: Build
   const flags = `-s -w ${program.linkerFlags ?? ''}`;
   // Linked beside and moved into place: a build that was interrupted leaves nothing that looks finished.
   const unfinished = `${binary}.${process.pid}`;
+  const verb = program.testFile === undefined ? ['build'] : ['test', '-c'];
   const built = await run(
-    ['nice', '-n', '19', 'go', 'build', '-trimpath', '-ldflags', flags, '-o', unfinished, '.'],
+    ['nice', '-n', '19', 'go', ...verb, '-trimpath', '-ldflags', flags, '-o', unfinished, '.'],
     { cwd: program.module, env: { ...env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly -buildvcs=false' } },
   );
   if (built.status !== 0) {
@@ -66,9 +67,10 @@ async function build(program: GoProgram, binary: string, { env, onBuild }: Build
   await rename(unfinished, binary);
 }
 
-async function sourceHash(module: string): Promise<string> {
+async function sourceHash({ module, testFile }: GoProgram): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of sources) hash.update(await readFile(join(module, name)));
+  for (const name of ['go.mod', 'go.sum', testFile ?? 'main.go'])
+    hash.update(await readFile(join(module, name)));
   return hash.digest('hex').slice(0, 16);
 }
 

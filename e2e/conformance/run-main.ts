@@ -1,0 +1,75 @@
+// Inside the cluster's namespaces: brings the cluster up, installs the mesh and its waypoints, runs the suite and takes
+// the cluster down. Arguments: the suite's program, then the record of what to run as JSON. Ends with 1 unless every
+// test of the mesh profiles ran and passed.
+
+import { spawn } from 'node:child_process';
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Cluster } from '../cluster/cluster.ts';
+import { session, sessionCluster } from '../cluster/session.ts';
+import { installGatewayApi } from '../suites/gateway-api.ts';
+import { installMesh } from '../suites/mesh-installation.ts';
+import { type SuiteRun, suiteFlags } from './suite-flags.ts';
+import { readResult, resultTable, type TestResult } from './suite-results.ts';
+import { createWaypoints } from './waypoints.ts';
+
+const [, , program = '', record = '{}'] = process.argv;
+const suiteRun = JSON.parse(record) as SuiteRun;
+const folder = session().failures;
+
+function say(text: string): void {
+  console.error(`conformance: ${text}`);
+}
+
+/** Results as they come; everything it prints goes to a file. */
+async function runSuite({ kubeconfig }: Cluster): Promise<{ status: number; results: TestResult[] }> {
+  const env = { ...process.env, KUBECONFIG: kubeconfig };
+  const child = spawn(program, suiteFlags(suiteRun), { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const log = createWriteStream(join(folder, 'suite.log'));
+  const results: TestResult[] = [];
+  const ended = new Promise<number>((resolve) => child.on('close', (code) => resolve(code ?? 1)));
+  for await (const line of createInterface({ input: child.stdout })) {
+    log.write(`${line}\n`);
+    const result = readResult(line);
+    if (result === undefined) continue;
+    results.push(result);
+    say(`${result.name} ${result.verdict} (${result.seconds} s)`);
+  }
+  return { status: await ended, results };
+}
+
+async function collect(cluster: Cluster): Promise<void> {
+  await cluster.collectLogs(join(folder, 'logs'));
+  say(`the suite's output and the cluster's logs are in ${folder}`);
+}
+
+async function main(cluster: Cluster): Promise<number> {
+  mkdirSync(folder, { recursive: true });
+  try {
+    await cluster.up({ kubeProxyMode: 'nftables', images: session().images });
+    say(`a cluster of ${cluster.nodes.length} nodes is ready`);
+    await installGatewayApi(cluster);
+    await installMesh(cluster);
+    await createWaypoints(cluster);
+    say('the mesh and its waypoints are ready');
+    const { status, results } = await runSuite(cluster);
+    console.log(resultTable(results));
+    const wrong = results.filter(({ verdict }) => verdict === 'failed' || verdict === 'skipped');
+    const failed = suiteRun.test === undefined ? wrong.length > 0 : status !== 0;
+    if (!failed && status === 0 && results.length > 0) return 0;
+    await collect(cluster);
+    return 1;
+  } catch (error) {
+    say(`failed: ${(error as Error).message}`);
+    await collect(cluster);
+    return 1;
+  }
+}
+
+const cluster = sessionCluster();
+try {
+  process.exitCode = await main(cluster);
+} finally {
+  await cluster.down();
+}

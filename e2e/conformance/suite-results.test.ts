@@ -1,0 +1,36 @@
+import { describe, expect, test } from 'vitest';
+import { readResult, resultTable } from './suite-results.ts';
+
+describe('readResult()', () => {
+  test('reads how a test of the mesh profiles ended', () => {
+    expect(readResult('    --- PASS: TestConformance/MeshBasic (1.25s)')).toEqual({
+      name: 'MeshBasic',
+      verdict: 'passed',
+      seconds: 1.25,
+    });
+    expect(readResult('--- FAIL: TestConformance/MeshPorts (60.00s)')?.verdict).toBe('failed');
+    expect(readResult('    --- SKIP: TestConformance/MeshFrontend (0.00s)')?.verdict).toBe('skipped');
+  });
+
+  test.each([
+    '--- PASS: TestConformance (10.00s)',
+    '    --- SKIP: TestConformance/HTTPRouteCORS (0.00s)',
+    '        --- PASS: TestConformance/MeshBasic/0_request_to_echo (0.20s)',
+    '=== RUN   TestConformance/MeshBasic',
+    'ResponseHeader=X:--- PASS: TestConformance/MeshBasic (1.00s) and more',
+  ])('takes nothing from %j', (line) => {
+    expect(readResult(line)).toBeUndefined();
+  });
+});
+
+test('resultTable() has what failed next to the sums', () => {
+  const table = resultTable([
+    { name: 'MeshBasic', verdict: 'failed', seconds: 60 },
+    { name: 'MeshPorts', verdict: 'passed', seconds: 1.25 },
+  ]);
+  expect(table.split('\n')).toEqual([
+    'MeshPorts  passed   1.3 s',
+    'MeshBasic  failed   60.0 s',
+    '1 passed, 0 skipped, 1 failed',
+  ]);
+});
