@@ -263,6 +263,9 @@ function makeNodePod(
   };
 }
 
+/** What was made of each pod's workload last: what did not change stays the same object, and comparing models is short. */
+const toldToNodes = new WeakMap<WorkloadDraft['base'], NodePod>();
+
 /**
  * In a cluster only the node knows the namespace of a pod's sandbox. Pods on the host's network have none; one that is not
  * enrolled is told too, so that its node can tell a removed label from a removed pod.
@@ -272,9 +275,12 @@ function makeClusterNodePod(
   { draft, enrolled }: { draft: WorkloadDraft; enrolled: boolean },
 ): NodePod | undefined {
   if (spec.nodeName === '' || spec.hostNetwork || metadata.uid === undefined) return undefined;
-  const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = draft.base;
+  const { base } = draft;
+  const last = toldToNodes.get(base);
+  if (last?.enrolled === enrolled) return last;
+  const { uid, name, namespace, serviceAccount, trustDomain, node, addresses } = base;
   const netns = podReference(metadata.uid);
-  return {
+  const nodePod: NodePod = {
     uid,
     name,
     namespace,
@@ -286,6 +292,8 @@ function makeClusterNodePod(
     enrolled,
     ...sameNode(metadata),
   };
+  toldToNodes.set(base, nodePod);
+  return nodePod;
 }
 
 /** `weft.dev/same-node: proxy`; any other value says nothing. */
