@@ -121,7 +121,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 	const struct address *own = own_address(pod, destination);
 	if (!own)
 		return DENY;
-	if (ctx->type == SOCK_STREAM) {
+	if (kind == SOCKET_CAPTURED && ctx->type == SOCK_STREAM) {
 		const struct endpoint *endpoint = find_shortcut(ctx, own, destination);
 		if (endpoint && remember(ctx, destination, SOCKET_DIRECT)) {
 			*to = &endpoint->address;

@@ -114,6 +114,11 @@ describe.skipIf(skipKernelTests)(`the same-node fast path${skipReason}`, () => {
     expect(six.reply).toBe(`accepted ${six.self}, peer ${six.self}, self ${server.ipv6} ${port + 1}`);
     const four = await dial(client, server.ipv4, port + 1);
     expect(four.reply).toContain(`accepted ::ffff:${four.self}`);
+    const mapped = await dial(client, `::ffff:${server.ipv4}`, port + 1);
+    expect(mapped.reply).toContain(`accepted ${mapped.self}`);
+    expect(mapped.peer).toBe(`::ffff:${server.ipv4} ${port + 1}`);
+    const events = await eventsUntil(6);
+    expect(events.map(({ flow }) => flow.source.address)).toContain(client.ipv6);
   });
 
   it("takes any of a Service's endpoints, and getpeername() shows the Service", async () => {
@@ -249,7 +254,9 @@ describe.skipIf(skipKernelTests)(`the same-node fast path${skipReason}`, () => {
       await genuine;
       const late = await network.hold(spoofer, [server.ipv4, port], [client.ipv4, 40_001]);
       expect(late.first).toEqual({ step: 'connect', error: 'ETIMEDOUT' });
-      ip(server, 'neigh', 'del', client.ipv4, 'dev', 'eth0');
+      // Whom others asked meanwhile may have believed the spoofer: the true neighbour stays pinned.
+      ip(spoofer, 'link', 'set', 'eth0', 'down');
+      for (const pod of [other, second]) ip(pod, 'neigh', 'flush', 'all');
     }, 20_000);
 
     it('by a source outside the mesh, or an enrolled one that dials past its proxy', async () => {
@@ -266,29 +273,22 @@ describe.skipIf(skipKernelTests)(`the same-node fast path${skipReason}`, () => {
       );
       expect((await dial(multi, server.ipv4, port, 'blocking', multi.ipv4)).reply).toContain('accepted');
     });
+  });
 
-    it('by a route that takes another source address: refused, not passed for plaintext', async () => {
-      allow(server.ipv4, port, [server]);
-      execFileSync('ip', ['-n', client.name, 'address', 'add', '10.77.0.98/24', 'dev', 'eth0']);
-      execFileSync('ip', [
-        '-n',
-        client.name,
-        'route',
-        'add',
-        `${server.ipv4}/32`,
-        'dev',
-        'eth0',
-        'src',
-        '10.77.0.98',
-      ]);
-      try {
-        expect(await dial(client, server.ipv4, port)).toEqual({ step: 'connect', error: 'ECONNREFUSED' });
-        expect(maps.counters().refused).toBe(1);
-      } finally {
-        ip(client, 'route', 'del', `${server.ipv4}/32`);
-        ip(client, 'address', 'del', '10.77.0.98/24', 'dev', 'eth0');
-      }
-    });
+  it("connects from the pod's own address, as the proxy does, where a route would take another", async () => {
+    allow(server.ipv4, port, [server]);
+    allow(server.ipv4, port + 1, [server]);
+    ip(client, 'address', 'add', '10.77.0.98/24', 'dev', 'eth0');
+    ip(client, 'route', 'add', `${server.ipv4}/32`, 'dev', 'eth0', 'src', '10.77.0.98');
+    try {
+      const { self, reply } = await dial(client, server.ipv4, port);
+      expect(self).toMatch(new RegExp(`^${client.ipv4} `));
+      expect(reply).toContain(`accepted ${self}`);
+      expect(maps.counters().refused).toBe(0);
+    } finally {
+      ip(client, 'route', 'del', `${server.ipv4}/32`);
+      ip(client, 'address', 'del', '10.77.0.98/24', 'dev', 'eth0');
+    }
   });
 
   it('lets nothing new through while no proxy lives in the destination pod, and leaves open flows alone', async () => {

@@ -115,19 +115,44 @@ static __always_inline struct counters *get_counters(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
-/* The verdict is about the pod's own address; a socket bound to another one is the proxy's to judge. */
-static __always_inline int is_bound_elsewhere(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct address *own)
+/* A connect that began this long before the verdicts changed counts as one of before: it is open and in `live`, where user
+ * space looks for what has to be reset. */
+#define CONNECT_NS (20 * 1000 * 1000)
+
+struct inet4_name {
+	__u16 family;
+	__u16 port;
+	__u32 address;
+	__u8 zero[8];
+};
+
+struct inet6_name {
+	__u16 family;
+	__u16 port;
+	__u32 flow;
+	struct address address;
+	__u32 scope;
+};
+
+/* The verdict is about the pod's own address, which the proxy would connect from as well: what is not bound is bound to
+ * it, or a route might take another one. What is bound to another one is the proxy's to judge. */
+static __always_inline int bind_to(struct bpf_sock_addr *ctx, struct bpf_sock *sk, const struct address *own)
 {
 	struct address bound;
 
 	if (ctx->user_family == AF_INET) {
+		struct inet4_name name = { .family = AF_INET, .address = own->word[3] };
 		__u32 ip = sk->src_ip4;
-		return ip != 0 && ip != own->word[3];
+		if (ip != 0)
+			return ip == own->word[3];
+		return bpf_bind(ctx, (struct sockaddr *)&name, sizeof name) == 0;
 	}
 	READ_IPV6(&bound, sk->src_ip6);
-	if (bound.word[0] == 0 && bound.word[1] == 0 && bound.word[3] == 0)
-		return 0; /* unspecified, mapped or not */
-	return !equal_address(&bound, own);
+	if (bound.word[0] == 0 && bound.word[1] == 0 && bound.word[3] == 0) { /* unspecified, mapped or not */
+		struct inet6_name name = { .family = AF_INET6, .address = *own };
+		return bpf_bind(ctx, (struct sockaddr *)&name, sizeof name) == 0;
+	}
+	return equal_address(&bound, own);
 }
 
 /* Where a connect may go without the proxy; none if the proxy is to decide. */
@@ -144,7 +169,7 @@ static __always_inline const struct endpoint *find_shortcut(struct bpf_sock_addr
 	key.destination = *destination;
 	key.port = bpf_ntohs(ctx->user_port);
 	struct shortcut *found = bpf_map_lookup_elem(&shortcuts, &key);
-	if (!found || found->generation != generation || is_bound_elsewhere(ctx, sk, own))
+	if (!found || found->generation != generation)
 		return 0;
 	__u32 count = found->count;
 	if (count == 0 || count > SHORTCUT_ENDPOINTS)
@@ -165,6 +190,8 @@ static __always_inline const struct endpoint *find_shortcut(struct bpf_sock_addr
 		__sync_fetch_and_add(&counts->full, 1);
 		return 0;
 	}
+	if (!bind_to(ctx, sk, own))
+		return 0;
 	struct direct_state *state = bpf_sk_storage_get(&direct, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state)
 		return 0;
@@ -185,8 +212,8 @@ static __always_inline void describe(struct bpf_sock_ops *ctx, __u64 destination
 	flow->destination_port = bpf_ntohl(ctx->remote_port);
 }
 
-/* Before the SYN leaves. A connect may have been let through some time ago (TCP_FASTOPEN_CONNECT), and the route may have
- * chosen another source address: what is not as it was authorised is refused, not left to pass for plaintext. */
+/* Before the SYN leaves. A connect may have been let through some time ago (TCP_FASTOPEN_CONNECT): what is not as it was
+ * authorised any more is refused, not left to pass for plaintext. */
 static __always_inline void admit(struct bpf_sock_ops *ctx, struct bpf_sock *sk, const struct socket_state *asked)
 {
 	struct direct_state *state = bpf_sk_storage_get(&direct, sk, 0, 0);
@@ -221,7 +248,7 @@ static __always_inline void admit(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 			admission.passes = 0;
 	} else
 		admission.passes = 0;
-	if (current_generation() != state->generation)
+	if (current_generation() != state->generation && bpf_ktime_get_ns() - state->started_ns > CONNECT_NS)
 		admission.passes = 0;
 	if (!admission.passes)
 		__sync_fetch_and_add(&counts->refused, 1);

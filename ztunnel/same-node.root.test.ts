@@ -191,6 +191,25 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     expect(servers[0]?.accepted.length).toBe(accepted);
   });
 
+  it('fails no connection while the mesh changes all the time, and comes back each time', async () => {
+    await becomesDirect(web, api1.ipv4, port);
+    let changing = true;
+    const change = async (): Promise<void> => {
+      for (let i = 0; changing; i++)
+        await rig.apply({ workloads: [{ ...far.workload, capacity: 1 + (i % 2) }] });
+    };
+    const changes = change();
+    for (let i = 0; i < 300; i++) {
+      const socket = connectFrom(web, api1.ipv4, port);
+      expect(await roundTrip(socket)).toBe('ping');
+      socket.destroy();
+    }
+    changing = false;
+    await changes;
+    await becomesDirect(web, api1.ipv4, port);
+    expect(sameNode.state().refused).toBe(0);
+  });
+
   it('goes when a pod is released, and its open flows with the pod', async () => {
     const gone = await rig.addPod('gone');
     const server = serve(gone, port, echo);
