@@ -25,6 +25,24 @@ export async function capturedPods(cluster: Cluster, namespace: string): Promise
     .toSorted();
 }
 
+/** Ends the node tunnel's process of a node at once; its container is started again by the kubelet. */
+export async function killNodeTunnel(cluster: Cluster, node: string): Promise<void> {
+  const kill =
+    'for p in /proc/[0-9]*; do grep -qs "ztunnel/main[.]js" $p/cmdline && kill -KILL ${p#/proc/}; done; true';
+  const { status, stderr } = await cluster.execOnNode(node, ['bash', '-c', kill]);
+  if (status !== 0) throw new ClusterError('command', `Could not kill the node tunnel: ${stderr.trim()}`);
+}
+
+/** How often the node tunnels' containers were started again, in all. */
+export async function tunnelRestarts({ kubectl }: Cluster): Promise<number> {
+  const { items } = await kubectl.json<{
+    items: { status: { containerStatuses?: { restartCount: number }[] } }[];
+  }>(['get', 'pods', '-n', meshNamespace, '-l', 'app.kubernetes.io/name=weft-ztunnel']);
+  return items
+    .flatMap(({ status }) => status.containerStatuses ?? [])
+    .reduce((n, s) => n + s.restartCount, 0);
+}
+
 async function tunnelPods({ kubectl }: Cluster): Promise<readonly string[]> {
   const selector = ['-l', 'app.kubernetes.io/name=weft-ztunnel', '-o', 'name'];
   const names = await kubectl.ok(['get', 'pods', '-n', meshNamespace, ...selector]);

@@ -60,6 +60,9 @@ export class KindCluster implements Cluster {
     const where = ['--name', name, '--kubeconfig', this.kubeconfig];
     await kind(['create', 'cluster', ...where, '--config', file, '--wait', '5m']);
     for (const archive of images) await this.loadImage(archive);
+    // The systemd of a machine mounts it, that of a container may not.
+    const mountBpffs = 'mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf';
+    for (const node of this.nodes) await docker(['exec', node, 'sh', '-c', mountBpffs]);
   }
 
   async down(): Promise<void> {

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sessionCluster } from '../../cluster/session.ts';
 import { appNamespace } from '../app-namespace.ts';
 import { installMesh } from '../mesh-installation.ts';
-import { capturedPods } from '../node-tunnels.ts';
+import { capturedPods, killNodeTunnel, tunnelRestarts } from '../node-tunnels.ts';
 
 const cluster = sessionCluster();
 const { kubectl } = cluster;
@@ -47,6 +47,17 @@ describe('the node tunnel in a cluster', () => {
       expect(await inside.callFrom(node, 'http://web/', 8)).toHaveLength(8);
     }
     await kubectl.ok(['delete', 'peerauthentication', 'strict', '-n', 'inside']);
+  });
+
+  test('is back after kill -9, and its pods are captured as before', async () => {
+    const pods = await inside.podNames();
+    const restarts = await tunnelRestarts(cluster);
+    const node = cluster.nodes[0] ?? '';
+    await killNodeTunnel(cluster, node);
+    const served = async () => expect(await inside.callFrom(node, 'http://web/', 8)).toHaveLength(8);
+    await vi.waitFor(served, { timeout: 30_000, interval: 100 });
+    expect(await tunnelRestarts(cluster)).toBe(restarts + 1);
+    expect(await capturedPods(cluster, 'inside')).toEqual(pods);
   });
 
   test('lets pods go when the label is removed, without a restart', async () => {
