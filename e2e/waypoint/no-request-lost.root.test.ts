@@ -6,7 +6,7 @@ import { skipKernelTests, skipReason } from '../../bpf/testing/kernel-suite.ts';
 import { eventually } from '../demo/eventually.ts';
 import { type EchoMesh, gates, openEchoMesh } from './echo-mesh.ts';
 import { httpWeights, routeTo } from './mesh-profile.ts';
-import { SteadyTraffic, type Tally } from './steady-traffic.ts';
+import { LibraryTraffic, SteadyTraffic, type Tally } from './steady-traffic.ts';
 
 const long = process.env['WEFT_LONG'] === '1';
 /** Requests of each kind around each event. */
@@ -15,7 +15,7 @@ const routeChanges = long ? 40 : 8;
 /** The shortest there is: renewed every five seconds. */
 const certificateLifeSeconds = 10;
 const timeout = long ? 900_000 : 90_000;
-const clean = { failed: 0, errors: {} };
+const clean = { failed: 0, errors: {}, library: [] };
 
 describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
   let echo: EchoMesh;
@@ -32,8 +32,11 @@ describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
   });
 
   /** Traffic before, during and after. */
-  async function during(event: (traffic: SteadyTraffic) => Promise<void>): Promise<Tally> {
+  async function during(
+    event: (traffic: SteadyTraffic) => Promise<void>,
+  ): Promise<Tally & { readonly library: readonly string[] }> {
     const traffic = await SteadyTraffic.start(echo.mesh.pod('client'), { host: 'echo', port: 80 });
+    const library = new LibraryTraffic(echo.callers.shop);
     let tally: Tally;
     try {
       await traffic.more(stretch, timeout);
@@ -42,8 +45,9 @@ describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
     } finally {
       tally = await traffic.stop();
     }
-    total += tally.succeeded;
-    return tally;
+    const { succeeded, errors } = await library.stop();
+    total += tally.succeeded + succeeded;
+    return { ...tally, library: errors };
   }
 
   /** Serial number of each waypoint's certificate. */
@@ -112,6 +116,7 @@ describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
     });
     expect(tally.failedAfterMark, JSON.stringify(tally.errors)).toBe(0);
     expect(tally.failed, JSON.stringify(tally.errors)).toBeLessThanOrEqual(SteadyTraffic.underWay);
+    expect(tally.library.length, tally.library.join()).toBeLessThanOrEqual(LibraryTraffic.underWay);
     await echo.mesh.startWaypoint(echo.mesh.pod(victim));
     expect(await during(() => Promise.resolve())).toMatchObject(clean);
   });

@@ -1,7 +1,10 @@
 // Traffic that does not end while something happens to the mesh: clients on kept connections and clients with a
-// connection a request, side by side, and what became of each request.
+// connection a request, side by side, and what became of each request. Two kinds of them: a bare one of many small GETs, and
+// ordinary libraries with what nobody may send twice on his own account (POST, gRPC).
 
 import { eventually } from '../demo/eventually.ts';
+import type { Caller } from './caller.ts';
+import type { Call } from './caller-main.ts';
 import type { LoadReport, Target } from '../lab/agent-protocol.ts';
 import type { MeshPod } from '../mesh/mesh-lab.ts';
 
@@ -70,6 +73,47 @@ export class SteadyTraffic {
   async #succeeded(): Promise<readonly number[]> {
     const progress = kinds.map((kind) => this.#client.agent.call('loadProgress', kind));
     return (await Promise.all(progress)).map(({ succeeded }) => succeeded);
+  }
+}
+
+const unrepeatable: readonly Call[] = [
+  { host: 'echo', port: 80, path: '/post', method: 'POST' },
+  { host: 'echo', port: 7070, path: '/proto.EchoTestService/Echo', protocol: 'grpc' },
+];
+
+/** Calls of ordinary clients until it is stopped: a batch on kept connections, then one with a connection a request. */
+export class LibraryTraffic {
+  /** More than that can not be under way at a moment. */
+  static readonly underWay = concurrency;
+  readonly #caller: Caller;
+  readonly #done: Promise<void>;
+  readonly #errors: string[] = [];
+  #succeeded = 0;
+  #stopping = false;
+
+  /** Starts at once. */
+  constructor(caller: Caller) {
+    this.#caller = caller;
+    this.#done = this.#run();
+  }
+
+  /** Resolves when what was under way is over. */
+  async stop(): Promise<{ readonly succeeded: number; readonly errors: readonly string[] }> {
+    this.#stopping = true;
+    await this.#done;
+    return { succeeded: this.#succeeded, errors: this.#errors };
+  }
+
+  async #run(): Promise<void> {
+    for (let round = 0; !this.#stopping; round++) {
+      const connections = round % 2 === 0 ? 'kept' : 'new';
+      const answers = await this.#caller.batch(unrepeatable, { times: 25, concurrency, connections });
+      for (const [index, { protocol = 'http' }] of unrepeatable.entries())
+        for (const { status, error, body } of answers[index] ?? []) {
+          if (error === undefined && status === 200 && body.includes('"pod":"echo-v')) this.#succeeded++;
+          else this.#errors.push(`${protocol}, ${connections} connection: ${status} ${error ?? body}`);
+        }
+    }
   }
 }
 
