@@ -7,7 +7,7 @@ import { FlowMaps } from '../bpf/flow-maps.ts';
 import { canResetSockets } from '../bpf/flow-reset.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import { SameNodeMaps } from '../bpf/same-node-maps.ts';
-import type { SpiffeId } from '../mesh/model/spiffe-id.ts';
+import { identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
 import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
 import { Store } from '../mesh/state/store.ts';
@@ -186,6 +186,7 @@ export class Ztunnel {
     this.#sameNode = new SameNode({
       maps: new SameNodeMaps(redirect.sameNodeFds),
       snapshot: () => this.#store.snapshot(),
+      isIdentified: (pod) => this.#certificates?.get(identityOf(pod)) !== undefined,
       report: this.#sameNodeReport,
       clock: systemClock,
       logger: this.#child('same-node'),

@@ -164,6 +164,17 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     await becomesDirect(web, api1.ipv4, port);
   });
 
+  it('is not taken by or to a pod without a valid certificate', async () => {
+    for (const pod of [web, api1]) {
+      web.node.unidentified.add(pod.workload.uid);
+      sameNode.changed();
+      await staysProxied(web, api1.ipv4, port);
+      web.node.unidentified.delete(pod.workload.uid);
+      sameNode.changed();
+      await becomesDirect(web, api1.ipv4, port);
+    }
+  });
+
   it('resets what a policy forbids, with the reason in both lines, and leaves the rest alone', async () => {
     await becomesDirect(web, api1.ipv4, port);
     await becomesDirect(batch, api1.ipv4, port);

@@ -30,6 +30,8 @@ export interface ProvenConnection {
 export interface SameNodeOptions {
   readonly maps: SameNodeMaps;
   readonly snapshot: () => Snapshot;
+  /** False while a pod has no valid certificate: what could not go through the proxy does not go past it. */
+  readonly isIdentified: (pod: NodePod) => boolean;
   readonly report: Pick<Report, 'opened' | 'closed' | 'failed'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -61,6 +63,7 @@ const settleMs = 20;
 const busyPollMs = 50;
 const idlePollMs = 500;
 const blockMs = 10_000;
+const identityCheckMs = 5_000;
 const maxReleased = 1_024;
 /** How long flows of an earlier process may wait for their pods to be captured again, ms. */
 const adoptMs = 30_000;
@@ -77,6 +80,8 @@ export class SameNode {
   #lost: number;
   /** Namespaces of pods that left; a cookie is never used again. */
   #released = new Set<bigint>();
+  #unidentified = new Set<WorkloadUid>();
+  #identitiesAt = 0;
   #adopted = false;
   #adoptUntil: number;
   #adoption: Timer;
@@ -121,6 +126,7 @@ export class SameNode {
     this.#pods.delete(uid);
     this.#byCookie.delete(local.netnsCookie);
     this.#rememberReleased(local.netnsCookie);
+    this.#unidentified.delete(uid);
     for (const [key, learnt] of this.#learnt) {
       if (learnt.source === uid || [...learnt.proven].some((text) => text.startsWith(`${uid} `)))
         this.#learnt.delete(key);
@@ -215,11 +221,34 @@ export class SameNode {
     const verdict = decideDirect(snapshot(), this.#authorizer, { source, destination, pods: this.#pods });
     const proven =
       verdict.kind === 'direct' &&
-      verdict.endpoints.every((endpoint) => learnt.proven.has(proofOf(endpoint.uid, endpoint)));
+      this.#isIdentified(source.pod.uid) &&
+      verdict.endpoints.every(
+        (endpoint) => learnt.proven.has(proofOf(endpoint.uid, endpoint)) && this.#isIdentified(endpoint.uid),
+      );
     if (!proven) return this.#forget(learnt);
     learnt.written = { netnsCookie: source.netnsCookie, destination };
     maps.allow(learnt.written, verdict.endpoints);
     this.#written++;
+  }
+
+  #isIdentified(uid: WorkloadUid): boolean {
+    const local = this.#pods.get(uid);
+    return local !== undefined && this.#options.isIdentified(local.pod);
+  }
+
+  /** Certificates end without a change of the model. */
+  #checkIdentities(): void {
+    const now = this.#options.clock.monotonic();
+    if (now < this.#identitiesAt) return;
+    this.#identitiesAt = now + identityCheckMs;
+    for (const { pod } of this.#pods.values()) {
+      const { uid } = pod;
+      const identified = this.#options.isIdentified(pod);
+      if (identified === !this.#unidentified.has(uid)) continue;
+      if (identified) this.#unidentified.delete(uid);
+      else this.#unidentified.add(uid);
+      this.changed();
+    }
   }
 
   #forget(learnt: Learnt): void {
@@ -255,6 +284,7 @@ export class SameNode {
       this.#drain();
       // Another process took over and left again: what was written here holds no more.
       if (!this.#options.maps.isCurrent) this.changed();
+      this.#checkIdentities();
     });
     this.#poll = this.#pollLater();
   }

@@ -77,6 +77,8 @@ export class RigNode {
   sameNode: SameNode | undefined;
   readonly report: SameNodeReport;
   readonly store = new Store();
+  /** Pods whose certificates shall count as expired. */
+  readonly unidentified = new Set<string>();
   /** Addresses of endpoints that are names; a test that has such ones puts its own here. */
   lookUp: (hostname: string) => Promise<HostnameAnswer> = (hostname) =>
     Promise.resolve({ kind: 'failed', reason: `the test knows no ${hostname}` });
@@ -113,6 +115,7 @@ export class RigNode {
     const sameNode = new SameNode({
       maps: new SameNodeMaps(this.redirect.sameNodeFds),
       snapshot: () => this.store.snapshot(),
+      isIdentified: (pod) => !this.unidentified.has(pod.uid),
       report: this.report,
       clock: systemClock,
       logger: createLogger({
