@@ -11,18 +11,12 @@ import { rootCertificatePath } from '../../controller/app.ts';
 import { JoinTokens } from '../../controller/identity/join-tokens.ts';
 import { systemClock } from '../../mesh/runtime/clock.ts';
 import { type ControllerStart, ControllerProcess } from './controller-process.ts';
+import { type Figure, formatFigure, grown, mb, percentile } from './figures.ts';
 import { Fleet } from './fleet.ts';
 import { type MeshSize, meshObjects, nodeName, podObject } from './mesh-objects.ts';
 import type { ControllerBenchOptions } from './options.ts';
+import type { ObjectApi } from './object-api.ts';
 import { StandInApi } from './stand-in-api.ts';
-
-export interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: 'ms' | 'MB' | '%' | '';
-  /** At most this. */
-  readonly target?: number;
-}
 
 const fleets = 2;
 const singleChanges = 100;
@@ -32,7 +26,7 @@ const settleMs = 3_000;
 const lateMs = 20_000;
 
 interface Rig {
-  readonly api: StandInApi;
+  readonly api: ObjectApi;
   readonly start: ControllerStart;
   readonly size: MeshSize;
   readonly tokens: readonly { readonly name: string; readonly token: string }[];
@@ -47,7 +41,7 @@ export async function measureController(
 ): Promise<readonly Figure[]> {
   const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  const api = new StandInApi();
+  const api = await openApi(options);
   const opened: Fleet[] = [];
   let rig: Rig | undefined;
   try {
@@ -56,18 +50,24 @@ export async function measureController(
   } finally {
     for (const fleet of opened) fleet.close();
     await rig?.controller.stop();
-    api.close();
+    await api.close();
     await rm(directory, { recursive: true, force: true });
   }
 }
 
+async function openApi({ apiServer }: ControllerBenchOptions): Promise<ObjectApi> {
+  if (!apiServer) return await StandInApi.start();
+  const { RealApi } = await import('./real-api.ts');
+  return await RealApi.start();
+}
+
 async function openRig(
   { size, nodeFlags }: ControllerBenchOptions,
-  { directory, api, fleets: opened }: { directory: string; api: StandInApi; fleets: Fleet[] },
+  { directory, api, fleets: opened }: { directory: string; api: ObjectApi; fleets: Fleet[] },
 ): Promise<Rig> {
-  for (const object of meshObjects(size)) api.put(object);
+  await api.fill(meshObjects(size));
   const kubeconfig = join(directory, 'kubeconfig');
-  await writeFile(kubeconfig, kubeconfigOf(await api.listen()));
+  await writeFile(kubeconfig, await api.kubeconfig());
   const stateDir = join(directory, 'state');
   const joinTokens = new JoinTokens({ stateDir, clock: systemClock });
   const tokens: { name: string; token: string }[] = [];
@@ -167,12 +167,14 @@ async function changesAt(rig: Rig, { name, count, everyMs, offset }: ChangePlan)
   const cpuBefore = controller.cpuSeconds();
   const startedAt = performance.now();
   const stamps: string[] = [];
+  const writes: Promise<void>[] = [];
   for (let i = 0; i < count; i++) {
     const version = `t${process.hrtime.bigint() / 1000n}`;
     stamps.push(version);
-    api.put(podObject((offset + i) % size.pods, size, { version }));
+    writes.push(api.changePod(podObject((offset + i) % size.pods, size, { version })));
     await sleep(Math.max(0, startedAt + (i + 1) * everyMs - performance.now()));
   }
+  await Promise.all(writes);
   await sleep(1_500);
   const after = await controller.metrics();
   const wallSeconds = (performance.now() - startedAt) / 1000;
@@ -273,47 +275,11 @@ async function restart(rig: Rig): Promise<Figure[]> {
   ];
 }
 
-export function formatFigure({ name, value, unit, target }: Figure): string {
-  const number = value.toFixed(value < 10 && !Number.isInteger(value) ? 1 : 0);
-  const against =
-    target === undefined ? '' : `   (target ${target} ${unit}: ${value <= target ? 'met' : 'MISSED'})`;
-  return `${name.padEnd(48)} ${number.padStart(8)} ${unit.padEnd(2)}${against}`;
-}
-
 function orderOf(
   { start: { grpcPort, stateDir } }: Rig,
   nodes: Rig['tokens'],
 ): Parameters<Fleet['connect']>[0] {
   return { address: `127.0.0.1:${grpcPort}`, rootsFile: rootCertificatePath(stateDir), nodes };
-}
-
-function percentile(values: readonly number[], p: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil((p / 100) * sorted.length) - 1)] ?? Number.NaN;
-}
-
-function grown(
-  name: string,
-  before: ReadonlyMap<string, number>,
-  after: ReadonlyMap<string, number>,
-): number {
-  return (after.get(name) ?? 0) - (before.get(name) ?? 0);
-}
-
-function mb(bytes: number): number {
-  return bytes / 1e6;
-}
-
-function kubeconfigOf(server: string): string {
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Config',
-    'current-context': 'bench',
-    // The client library refuses plain HTTP without it.
-    clusters: [{ name: 'bench', cluster: { server, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'bench', user: {} }],
-    contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'bench' } }],
-  });
 }
 
 /** Two ports that are free now: nodes must find the controller on the same one after its restart. */

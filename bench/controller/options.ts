@@ -8,6 +8,8 @@ export interface ControllerBenchOptions {
   readonly help: boolean;
   /** In one process without sockets, at growing sizes, instead of the measurement with real clients. */
   readonly simulate: boolean;
+  /** Objects are written into a real kube-apiserver. */
+  readonly apiServer: boolean;
   readonly size: MeshSize;
   /** Changes a second of the sustained part. */
   readonly rate: number;
@@ -26,6 +28,8 @@ real clients in two processes. Loopback only, no root needed. About two minutes.
   --rate N           changes a second of the sustained part (default 50)
   --seconds N        length of the sustained part and of the idle one (default 20)
   --node-flags LIST  flags of node for the controller, separated by commas, such as --cpu-prof
+  --api-server       a real kube-apiserver and etcd (as for npm run test:kube) in place of the stand-in, in namespaces of
+                     their own; their cost on the same cores is measured along
   --simulate         translation, pushes and memory up to 1,000 nodes and 100,000 pods, in one process, no sockets
 `;
 
@@ -40,6 +44,7 @@ export function parseControllerBenchOptions(argv: readonly string[]): Controller
     options: {
       help: { ...flag, short: 'h' },
       simulate: flag,
+      'api-server': flag,
       services: text,
       pods: text,
       nodes: text,
@@ -48,9 +53,12 @@ export function parseControllerBenchOptions(argv: readonly string[]): Controller
       'node-flags': text,
     },
   });
+  if (values.simulate && values['api-server'])
+    throw new BenchError('usage', 'Options --simulate and --api-server exclude each other');
   return {
     help: values.help,
     simulate: values.simulate,
+    apiServer: values['api-server'],
     size: {
       services: wholeNumber('services', values.services, 1000),
       pods: wholeNumber('pods', values.pods, 10_000),

@@ -5,6 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { RawObject } from './mesh-objects.ts';
+import type { ObjectApi } from './object-api.ts';
 
 /** By collection: what is served, and as which kind. */
 const served = [
@@ -23,7 +24,7 @@ interface Collection {
 
 const bookmarkEveryMs = 30_000;
 
-export class StandInApi {
+export class StandInApi implements ObjectApi {
   readonly #server: Server;
   readonly #collections = new Map<string, Collection>();
   /** Leases and secrets, by path. */
@@ -31,29 +32,49 @@ export class StandInApi {
   readonly #bookmarks: NodeJS.Timeout;
   #version = 1;
 
-  constructor() {
+  private constructor() {
     for (const { path } of served) this.#collections.set(path, { objects: new Map(), watchers: new Set() });
     this.#server = createServer((request, response) => void this.#handle(request, response));
     this.#bookmarks = setInterval(() => this.#bookmark(), bookmarkEveryMs);
   }
 
-  /** Resolves with its URL. */
-  listen(): Promise<string> {
-    return new Promise((resolve) => {
-      this.#server.listen({ host: '127.0.0.1', port: 0 }, () => {
-        resolve(`http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`);
-      });
+  static async start(): Promise<StandInApi> {
+    const api = new StandInApi();
+    await new Promise<void>((resolve) => {
+      api.#server.listen({ host: '127.0.0.1', port: 0 }, resolve);
+    });
+    return api;
+  }
+
+  async kubeconfig(): Promise<string> {
+    const server = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      'current-context': 'bench',
+      // The client library refuses plain HTTP without it.
+      clusters: [{ name: 'bench', cluster: { server, 'insecure-skip-tls-verify': true } }],
+      users: [{ name: 'bench', user: {} }],
+      contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'bench' } }],
     });
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.#bookmarks);
     this.#server.close();
     this.#server.closeAllConnections();
   }
 
+  async fill(objects: readonly RawObject[]): Promise<void> {
+    for (const object of objects) this.#put(object);
+  }
+
+  async changePod(pod: RawObject): Promise<void> {
+    this.#put(pod);
+  }
+
   /** Creates or replaces an object and tells the watches. */
-  put(object: RawObject): void {
+  #put(object: RawObject): void {
     const path = served.find(({ kind }) => kind === object.kind)?.path;
     const collection = path === undefined ? undefined : this.#collections.get(path);
     if (collection === undefined) throw new Error(`Kind "${object.kind}" is not served here`);

@@ -18,6 +18,11 @@ export function isolationEnv(isolation: Isolation): Record<string, string> {
   return { [variable]: JSON.stringify(isolation) };
 }
 
+/** Whether this process may start servers. */
+export function isIsolated(): boolean {
+  return process.env[variable] !== undefined;
+}
+
 function isolation(): Isolation {
   const text = process.env[variable];
   if (text === undefined) {
