@@ -16,8 +16,8 @@ export interface RootsPublisherOptions {
   readonly roots: () => string | undefined;
 }
 
-export const rootsConfigMap = 'weft-roots';
-export const rootsFile = 'root-cert.pem';
+const rootsConfigMap = 'weft-roots';
+const rootsFile = 'root-cert.pem';
 
 const fieldManager = 'weft-roots';
 const recheckMs = 60_000;
