@@ -25,6 +25,13 @@ export interface LocalClusterOptions {
   readonly workers: number;
 }
 
+interface NodeSetup {
+  readonly keys: ClusterKeys;
+  /** Path of a file. */
+  readonly proxyKubeconfig: string;
+  readonly options: ClusterOptions;
+}
+
 const corednsManifest = fileURLToPath(new URL('../manifests/coredns.yaml', import.meta.url));
 
 /** Files of /proc/sys that the kubelet reads, and what it wants to find there. */
@@ -71,11 +78,15 @@ export class LocalCluster implements Cluster {
     const keys = await createClusterKeys(join(this.#state, 'keys'));
     const admin = await keys.kubeconfig({ user: 'admin', groups: ['system:masters'] }, apiServerUrl);
     cpSync(admin, this.kubeconfig);
+    // One for all nodes; made before any of them, or they would write its key and certificate over each other's.
+    const proxyKubeconfig = await keys.kubeconfig({ user: 'system:kube-proxy' }, apiServerUrl);
     await ipBatch(bridgeCommands());
     this.#controlPlane = new ControlPlane(keys, { ...this.#options, state: this.#state });
     const ready = this.#controlPlane.start(this.kubectl);
     // Nodes load their images while the API server starts.
-    const started = Promise.all(this.#nodes.map((node) => this.#startNode(node, keys, options)));
+    const started = Promise.all(
+      this.#nodes.map((node) => this.#startNode(node, { keys, proxyKubeconfig, options })),
+    );
     await Promise.all([ready, started]);
     writeFileSync(join(this.#state, 'api-ready'), '');
     await this.#nodesReady(this.nodes);
@@ -144,12 +155,12 @@ export class LocalCluster implements Cluster {
     }
   }
 
-  async #startNode(node: LocalNode, keys: ClusterKeys, options: ClusterOptions): Promise<void> {
+  async #startNode(node: LocalNode, { keys, proxyKubeconfig, options }: NodeSetup): Promise<void> {
     const identity = { user: `system:node:${node.name}`, groups: ['system:nodes'] };
     const files = nodeFiles({
       node: node.plan,
       authority: keys.path('ca.crt'),
-      proxyKubeconfig: await keys.kubeconfig({ user: 'system:kube-proxy' }, apiServerUrl),
+      proxyKubeconfig,
       resolvConf: join(this.#state, 'resolv.conf'),
       kubeProxyMode: options.kubeProxyMode,
     });
