@@ -338,6 +338,9 @@ export class Forwarding implements AttemptOwner {
   #retryAfter({ failure, stale }: AttemptFailure): void {
     this.#retries++;
     this.#fresh = stale;
+    // A hedge of the try that failed.
+    this.#delay?.cancel();
+    this.#delay = undefined;
     const elsewhere = failure.kind === 'connect' || failure.kind === 'refused';
     if (stale || (elsewhere && this.#retries === 1)) return this.#try();
     const { reactor, random } = this.#upstream;

@@ -18,11 +18,21 @@ function hedged(rig: PlaneRig, app: Service, fields: Partial<HttpTrafficPolicy> 
   return rig.listen(front);
 }
 
-/** A server that holds what it is asked until it is told to answer. */
+/** A server that holds what it is asked until it is told to answer, from then on everything. */
 async function holding(rig: PlaneRig) {
   const held: ServerResponse[] = [];
-  const port = await rig.serve(createServer((_incoming, outgoing) => held.push(outgoing)));
-  return { held, port };
+  let released = false;
+  const port = await rig.serve(
+    createServer((_incoming, outgoing) => {
+      if (released) outgoing.end('done');
+      else held.push(outgoing);
+    }),
+  );
+  const release = (): void => {
+    released = true;
+    for (const outgoing of held) outgoing.end('done');
+  };
+  return { held, port, release };
 }
 
 describe('a hedged request', () => {
@@ -44,6 +54,7 @@ describe('a hedged request', () => {
     const statuses: number[] = [];
     for (let i = 0; i < 4; i++) {
       const answer = ask(rig, port, { path: `/${i}` });
+      await rig.when('a first try', () => rig.requests.length > i || open.held.length > 0);
       const later = rig.reactor.now + 60;
       await rig.when('the hedge', () => rig.reactor.now > later);
       // Which endpoint comes first is the balancer's business: those that begin with the other are refused at once.
@@ -72,7 +83,7 @@ describe('a hedged request', () => {
     await rig.when('the second', () => servers.every(({ held }) => held.length > 0));
     const later = rig.reactor.now + 60;
     await rig.when('the hedges', () => rig.reactor.now > later);
-    for (const { held } of servers) held.shift()?.end('done');
+    for (const { release } of servers) release();
     const statuses = (await Promise.all(answers)).map(({ status }) => status);
     expect(statuses).toEqual([200, 200]);
     await rig.when('nothing to be open', () => picks.open === 0);
@@ -92,6 +103,31 @@ describe('a hedged request', () => {
     first.held[0]?.end('first');
     expect((await answer).status).toBe(200);
     expect(await rig.record()).toMatchObject({ attempts: 2, endpointPort: first.port });
+  });
+
+  it('is not tried again once it is over, though it was about to be both hedged and retried', async () => {
+    await using rig = new PlaneRig();
+    const picks = openPicks(rig.plane.balancer);
+    let tries = 0;
+    const failing = createServer((incoming) => {
+      tries++;
+      incoming.socket.destroy();
+    });
+    const app = rig.service('app', [await rig.serve(failing)]);
+    const front = rig.service('front', []);
+    rig.routes(front, {
+      http: [
+        rule([app], {
+          trafficPolicy: { key: 'shop/h', hedging },
+          retry: { codes: [], attempts: 2, backoffMs: 150 },
+          timeouts: { requestMs: 80, backendRequestMs: undefined },
+        }),
+      ],
+    });
+    expect((await ask(rig, rig.listen(front))).status).toBe(504);
+    const later = rig.reactor.now + 350;
+    await rig.when('the time of the retry', () => rig.reactor.now > later);
+    expect([tries, picks.open]).toEqual([1, 0]);
   });
 });
 
