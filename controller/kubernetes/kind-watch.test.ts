@@ -23,7 +23,7 @@ class FakeApi {
       await new Promise<void>((resolve, reject) => {
         const end = (error?: KubeError): void => (error === undefined ? resolve() : reject(error));
         this.watches.push({ request, path: request.path, end });
-        request.signal.addEventListener('abort', () => reject(request.signal.reason));
+        request.signal.addEventListener('abort', () => reject(new Error('aborted')));
         request.onOpen?.();
       });
     },

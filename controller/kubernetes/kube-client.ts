@@ -152,7 +152,12 @@ export class KubeClient {
       const request: ClientRequest =
         protocol === 'http:' ? httpRequest({ ...target, agent: undefined }) : httpsRequest(target);
       request.on('response', resolve);
-      request.on('error', reject);
+      request.on('error', (error: NodeJS.ErrnoException) => {
+        // The server closed a connection that was idle while we took it up again: it has not seen the request.
+        const isStale = request.reusedSocket && error.code === 'ECONNRESET' && method !== 'POST';
+        if (isStale && !signal.aborted) resolve(this.#send({ method, path, headers, signal }, payload));
+        else reject(error);
+      });
       request.setSocketKeepAlive(true, 30_000);
       request.end(payload);
     });

@@ -103,12 +103,13 @@ export class KubeCredentials {
   #readToken(file: string): string {
     try {
       const token = readFileSync(file, 'utf8').trim();
-      if (token !== '') this.#token = token;
-      else if (this.#token === undefined) throw new Error(`token file "${file}" is empty`);
+      if (token === '') throw new Error(`token file "${file}" is empty`);
+      this.#token = token;
+      return token;
     } catch (error) {
       if (this.#token === undefined) throw error;
+      return this.#token;
     }
-    return this.#token as string;
   }
 }
 

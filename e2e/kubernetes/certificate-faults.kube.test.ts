@@ -6,6 +6,7 @@ import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../cli/run-cli.ts';
 import { makeCa, type TestCa } from '../../controller/ca/testing/test-ca.ts';
+import type { ControllerProcess } from './controller-process.ts';
 import { TestMesh } from './test-mesh.ts';
 
 const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
@@ -91,13 +92,16 @@ function failedHandshakes(issued: readonly Issued[]): string[] {
   return failed;
 }
 
-async function rootsInUse(): Promise<
-  readonly { phase: string; trusted: readonly string[]; signing: string }[]
-> {
-  const page = (index: number) =>
-    mesh.controllers[index]?.page<{ phase: string; trusted: string[]; signing: string }>('/certificates');
-  const pages = await Promise.all(mesh.controllers.map((_controller, index) => page(index)));
-  return pages.filter((one) => one !== undefined);
+interface RootsPage {
+  readonly phase: string;
+  readonly trusted: readonly string[];
+  readonly signing: string;
+}
+
+async function rootsInUse(): Promise<readonly RootsPage[]> {
+  const page = async (controller: ControllerProcess): Promise<RootsPage> =>
+    await controller.page('/certificates');
+  return await Promise.all(mesh.controllers.map(page));
 }
 
 async function weft(...args: readonly string[]): Promise<string> {

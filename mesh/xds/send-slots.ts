@@ -8,7 +8,7 @@ export interface SendSlotsOptions {
   readonly clock: Clock;
   /** Default 8: enough to keep the processor busy while some wait for their network. */
   readonly slots?: number;
-  /** After this long a slot is taken back, ms; default 1,000. */
+  /** After this long a slot is taken back, ms; default 5,000: a node without much CPU reads a mesh for seconds. */
   readonly holdMs?: number;
 }
 
@@ -18,7 +18,7 @@ export class SendSlots {
   readonly #waiting: Waiter[] = [];
   #free: number;
 
-  constructor({ clock, slots = 8, holdMs = 1_000 }: SendSlotsOptions) {
+  constructor({ clock, slots = 8, holdMs = 5_000 }: SendSlotsOptions) {
     this.#clock = clock;
     this.#free = slots;
     this.#holdMs = holdMs;
