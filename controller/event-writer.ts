@@ -82,14 +82,15 @@ export class EventWriter {
   }
 
   async #drain(): Promise<void> {
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+    for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) {
       if (this.#closing.signal.aborted) return;
-      await this.#write(next).catch((error: unknown) => {
+      const key = keyOf(event);
+      await this.#write(event).catch((error: unknown) => {
         // 409: said before.
         if (error instanceof KubeError && error.code === 'CONFLICT') return;
         if (this.#closing.signal.aborted) return;
         // Told after all the next time, by whoever leads then.
-        this.#told.delete(keyOf(next));
+        this.#told.delete(key);
         const reason = error instanceof Error ? error.message : String(error);
         this.#options.logger.debug({ reason }, 'event could not be written');
       });
