@@ -192,7 +192,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
 
   /** Cuts what has not moved a byte since the last look, for one that waits for its answer longer than its timeout. */
   checkIdle(): void {
-    const moved = (this.#body?.bytes ?? 0) + (this.#answer?.bytes ?? 0) - this.#waiting();
+    const moved = this.#moved();
     if (moved !== this.#movedBefore) {
       this.#movedBefore = moved;
       return;
@@ -233,6 +233,22 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     body.end();
     if (this.#collecting !== undefined) this.#collected(body);
     if (this.#upgraded) this.#upgradeEnds();
+  }
+
+  /** One direction of an upgraded connection has ended: the other may go on as long as it moves. */
+  #watchHalf(): void {
+    const { reactor, halfClosedTimeoutMs } = this.world;
+    if (halfClosedTimeoutMs === 0 || this.pending !== undefined) return;
+    const before = this.#moved();
+    this.pending = reactor.after(halfClosedTimeoutMs, () => {
+      this.pending = undefined;
+      if (this.#moved() === before) this.cut(504, 'SI', 'half closed, and no byte for the time that may be');
+      else this.#watchHalf();
+    });
+  }
+
+  #moved(): number {
+    return (this.#body?.bytes ?? 0) + (this.#answer?.bytes ?? 0) - this.#waiting();
   }
 
   onReset(code: number): void {
@@ -367,7 +383,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
   /** Both directions of an upgraded connection end on their own. */
   #upgradeEnds(): void {
     const { ended } = this.#body ?? { ended: true };
-    if (!ended || this.#answer?.finished !== true) return;
+    if (!ended || this.#answer?.finished !== true) return this.#watchHalf();
     this.#forwarding?.complete();
     this.#finish();
   }

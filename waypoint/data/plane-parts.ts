@@ -82,6 +82,7 @@ export function buildPlaneParts(
     rateLimiter: buildRateLimiter(reactor, options),
     mirrors: new MirrorSampler({ random }),
     connectTimeoutMs: settings.connectTimeoutMs,
+    halfClosedTimeoutMs: settings.halfClosedTimeoutMs,
   });
   const views = new DestinationViews(gateway, random);
   const downstream = new Downstream({ ...settings, world, views, dialer, http, budget, onEnded });

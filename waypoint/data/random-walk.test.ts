@@ -16,7 +16,7 @@ import { openPicks } from '../testing/open-picks.ts';
 import { gateway, loopback, PlaneRig, rule } from '../testing/plane-rig.ts';
 import type { RequestRecord } from './request-record.ts';
 
-const seeds = 30;
+const seeds = 15;
 const steps = 60;
 
 /** A linear congruential generator (Numerical Recipes): the same walk each time, as far as the machine's timing allows. */

@@ -31,6 +31,8 @@ export interface RequestWorldOptions {
   readonly mirrors: MirrorSampler;
   readonly random: () => number;
   readonly connectTimeoutMs: number;
+  /** Of upgraded connections; 0 never. */
+  readonly halfClosedTimeoutMs: number;
   readonly snapshot: () => Snapshot;
   readonly identity: () => SpiffeId | undefined;
 }
@@ -47,6 +49,7 @@ export class RequestWorld {
   readonly mirrors: MirrorSampler;
   readonly random: () => number;
   readonly connectTimeoutMs: number;
+  readonly halfClosedTimeoutMs: number;
   readonly authorizer = new Authorizer();
   /** Mirrors under way. */
   readonly sideRequests = new Set<SideRequest>();
@@ -65,6 +68,7 @@ export class RequestWorld {
     this.mirrors = options.mirrors;
     this.random = options.random;
     this.connectTimeoutMs = options.connectTimeoutMs;
+    this.halfClosedTimeoutMs = options.halfClosedTimeoutMs;
     this.#snapshot = options.snapshot;
     this.#identity = options.identity;
   }

@@ -5,24 +5,27 @@ import type { Balancer, PickHandle } from '../../mesh/balance/balancer.ts';
 /** Watches `balancer` from now on. */
 export function openPicks(balancer: Balancer): { readonly open: number } {
   const open = new Set<PickHandle>();
-  const { begin, closed, failed, connected } = balancer;
+  const begin = balancer.begin.bind(balancer);
+  const closed = balancer.closed.bind(balancer);
+  const failed = balancer.failed.bind(balancer);
+  const connected = balancer.connected.bind(balancer);
   const connectedOnes = new Set<PickHandle>();
   balancer.begin = (handle) => {
     open.add(handle);
-    begin.call(balancer, handle);
+    begin(handle);
   };
   balancer.connected = (handle, durationMs, options) => {
     connectedOnes.add(handle);
-    connected.call(balancer, handle, durationMs, options);
+    connected(handle, durationMs, options);
   };
   balancer.closed = (handle) => {
     open.delete(handle);
-    closed.call(balancer, handle);
+    closed(handle);
   };
   balancer.failed = (handle, kind) => {
     // A dial that failed is closed with it; a connection that broke is still to be closed.
     if (!connectedOnes.has(handle)) open.delete(handle);
-    return failed.call(balancer, handle, kind);
+    return failed(handle, kind);
   };
   return {
     get open() {
