@@ -4,6 +4,7 @@
 import { EventEmitter, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, get, type IncomingMessage } from 'node:http';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -296,6 +297,32 @@ describe('a client that', () => {
     const received = await raw('rough', bytes);
     expect(received).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*fineHTTP\/1.1 400 /);
     await waypoint.logged(/connection refused.*response_code=400/);
+  });
+
+  it('sends chunks that are none: 400, DPE', async () => {
+    const bytes =
+      'POST /stall/bad-chunks HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n';
+    expect(await raw('rough', bytes)).toMatch(/^HTTP\/1.1 400 /);
+    expect(await flagOf('/stall/bad-chunks')).toBe('DPE');
+  });
+
+  it('opens streams over HTTP/2 and resets them at once: its connection ends', async () => {
+    const session = connectHttp2(`http://127.0.0.1:${waypoint.port('rough')}`);
+    session.on('error', () => {});
+    const closed = new Promise((resolve) => session.once('close', resolve));
+    let goaway = -1;
+    session.once('goaway', (code: number) => (goaway = code));
+    const flood = (): void => {
+      for (let i = 0; i < 200 && !session.closed && !session.destroyed; i++) {
+        const stream = session.request({ ':path': '/stall/reset' });
+        stream.on('error', () => {});
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+      if (!session.closed && !session.destroyed) setImmediate(flood);
+    };
+    flood();
+    await closed;
+    expect(goaway).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   });
 
   it.each([
