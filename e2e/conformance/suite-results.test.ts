@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { readResult, resultTable } from './suite-results.ts';
+import { readResult, readStart, resultTable } from './suite-results.ts';
 
 describe('readResult()', () => {
   test('reads how a test of the mesh profiles ended', () => {
     expect(readResult('    --- PASS: TestConformance/MeshBasic (1.25s)')).toEqual({
       name: 'MeshBasic',
       verdict: 'passed',
-      seconds: 1.25,
     });
     expect(readResult('--- FAIL: TestConformance/MeshPorts (60.00s)')?.verdict).toBe('failed');
     expect(readResult('    --- SKIP: TestConformance/MeshFrontend (0.00s)')?.verdict).toBe('skipped');
@@ -21,6 +20,12 @@ describe('readResult()', () => {
   ])('takes nothing from %j', (line) => {
     expect(readResult(line)).toBeUndefined();
   });
+});
+
+test('readStart() reads which test begins, not which part of one', () => {
+  expect(readStart('=== RUN   TestConformance/MeshBasic')).toBe('MeshBasic');
+  expect(readStart('=== RUN   TestConformance/MeshBasic/0_request_to_echo')).toBeUndefined();
+  expect(readStart('=== RUN   TestConformance/HTTPRouteCORS')).toBeUndefined();
 });
 
 test('resultTable() has what failed next to the sums', () => {

@@ -6,23 +6,32 @@ export type Verdict = 'passed' | 'failed' | 'skipped';
 export interface TestResult {
   readonly name: string;
   readonly verdict: Verdict;
+}
+
+export interface TimedResult extends TestResult {
+  /** On the clock of whoever watched: the suite does not count what runs in parallel. */
   readonly seconds: number;
 }
 
 const verdicts: Readonly<Record<string, Verdict>> = { PASS: 'passed', FAIL: 'failed', SKIP: 'skipped' };
-const ending = /^\s*--- (PASS|FAIL|SKIP): TestConformance\/(Mesh[A-Za-z0-9]*) \(([\d.]+)s\)$/;
+const ending = /^\s*--- (PASS|FAIL|SKIP): TestConformance\/(Mesh[A-Za-z0-9]*) \([\d.]+s\)$/;
 
-/** The test that this line ends, if any. */
+const beginning = /^=== RUN {3}TestConformance\/(Mesh[A-Za-z0-9]*)$/;
+
+/** Name of the test that this line begins, if any. */
+export function readStart(line: string): string | undefined {
+  return beginning.exec(line)?.[1];
+}
+
+/** How a test ended; all endings come after the last test. */
 export function readResult(line: string): TestResult | undefined {
-  const [, word = '', name, seconds] = ending.exec(line) ?? [];
+  const [, word = '', name] = ending.exec(line) ?? [];
   const verdict = verdicts[word];
-  return name === undefined || verdict === undefined
-    ? undefined
-    : { name, verdict, seconds: Number(seconds) };
+  return name === undefined || verdict === undefined ? undefined : { name, verdict };
 }
 
 /** A line for each, what failed last, and a line of sums. */
-export function resultTable(results: readonly TestResult[]): string {
+export function resultTable(results: readonly TimedResult[]): string {
   const order: readonly Verdict[] = ['passed', 'skipped', 'failed'];
   const width = Math.max(0, ...results.map(({ name }) => name.length));
   const lines = order.flatMap((verdict) =>

@@ -1,5 +1,5 @@
 // The server in the suite's pods: says in lines of NAME=VALUE what it was asked, over HTTP, HTTPS, gRPC and TCP. Takes
-// the flags of the image it stands for: --port=N --tls=N --crt=FILE --key=FILE --grpc=N --tcp=N, each port repeatable.
+// the flags of the image it stands for: --port=N --tls=N --crt=FILE --key=FILE --grpc=N --tcp=N, each port repeatable; without --port it is 8080.
 
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -87,7 +87,9 @@ function answerTcp(socket: Socket): void {
   });
 }
 
-for (const port of flags.port) {
+// A deployment of the suite gives no flags at all and only wants the pod to stay.
+const httpPorts = flags.port.length === 0 ? ['8080'] : flags.port;
+for (const port of httpPorts) {
   const server = flags.tls.includes(port)
     ? createHttpsServer(
         { cert: readFileSync(flags.crt ?? ''), key: readFileSync(flags.key ?? '') },
