@@ -3,14 +3,22 @@
 
 import koffi from 'koffi';
 import { errno } from '../mesh/io/libc.ts';
+import { Slab } from '../mesh/io/slab.ts';
 import { systemError } from './bpf-error.ts';
 import { type Handle, libbpf, ringSample } from './libbpf.ts';
 import { decodeFlowEvent, type FlowEvent, flowEventSize } from './same-node-layout.ts';
+
+const copy = koffi.load('libc.so.6').func('uintptr_t memcpy(uintptr_t to, uintptr_t from, size_t size)') as (
+  to: number,
+  from: number,
+  size: number,
+) => number;
 
 export class FlowEvents {
   #ring: Handle;
   #callback: ReturnType<typeof koffi.register>;
   #pending: FlowEvent[] = [];
+  #event = new Slab(flowEventSize);
 
   /** @param fd of the map `flow_events`; stays the caller's. @throws BpfError map-failed */
   constructor(fd: number) {
@@ -45,8 +53,8 @@ export class FlowEvents {
 
   /** `data` is valid during the callback only: copied. */
   #take(data: number): void {
-    const bytes = Buffer.from(koffi.decode(data, 'uint8_t', flowEventSize) as Uint8Array);
-    const event = decodeFlowEvent(bytes);
+    copy(this.#event.address, data, flowEventSize);
+    const event = decodeFlowEvent(this.#event.bytes);
     if (event !== undefined) this.#pending.push(event);
   }
 }

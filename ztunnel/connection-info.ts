@@ -19,6 +19,11 @@ export type ResponseFlag =
   | 'CERT_REVOKED'
   | 'UH';
 
+/** Filled in by whoever counts. */
+export interface SeriesText {
+  labels: string | undefined;
+}
+
 export interface ConnectionInfo {
   readonly direction: 'inbound' | 'outbound';
   /** Wall clock, ms. */
@@ -42,6 +47,8 @@ export interface ConnectionInfo {
   mutualTls: boolean;
   /** Set where the connection did not go through the proxy. */
   readonly via?: 'same-node path';
+  /** One for all connections with the same labels: their text is made once. */
+  readonly series?: SeriesText;
 }
 
 export interface ConnectionEnd {

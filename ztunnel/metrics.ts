@@ -119,7 +119,8 @@ export class ConnectionMetrics {
   }
 
   #find(info: ConnectionInfo): Series {
-    let key = labelsOf(info);
+    let key = info.series?.labels ?? labelsOf(info);
+    if (info.series !== undefined) info.series.labels = key;
     let series = this.#series.get(key);
     if (series !== undefined) return series;
     if (this.#series.size >= this.#maxSeries) {

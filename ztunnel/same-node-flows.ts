@@ -41,11 +41,31 @@ interface DirectFlow {
   cut: { readonly reason: string; readonly denied: boolean } | undefined;
 }
 
-const pastProxy = 'same-node path';
+/** What all flows of one kind have in common in one snapshot; whether they may live is asked once. */
+interface FlowKind {
+  readonly ends: readonly [KindOfEnd, KindOfEnd];
+  readonly refusal: { readonly reason: string; readonly denied: boolean } | undefined;
+}
+
+type KindOfEnd = Omit<
+  ConnectionInfo,
+  'startedAt' | 'sourceAddress' | 'sourcePort' | 'destinationAddress' | 'destinationPort'
+>;
+
+interface Pods {
+  readonly source: LocalPod;
+  readonly destination: LocalPod;
+}
+
+/** More kinds at once are worked out anew each time they are needed. */
+const maxKinds = 4_096;
 
 export class DirectFlows {
   #options: DirectFlowsOptions;
   #flows = new Map<bigint, DirectFlow>();
+  /** By source pod, destination pod and addresses; of `#kindsOf` only. */
+  #kinds = new Map<string, FlowKind>();
+  #kindsOf: Snapshot | undefined;
 
   constructor(options: DirectFlowsOptions) {
     this.#options = options;
@@ -56,7 +76,7 @@ export class DirectFlows {
   }
 
   /** Asked at once whether it may live: what changed while it connected counts. */
-  opened(cookie: bigint, flow: LiveFlow, pods: { source: LocalPod; destination: LocalPod }): void {
+  opened(cookie: bigint, flow: LiveFlow, pods: Pods): void {
     if (this.#flows.has(cookie)) return;
     const ends = this.#describe(flow, pods);
     const openedAt = this.#options.clock.now();
@@ -82,7 +102,7 @@ export class DirectFlows {
   }
 
   /** A connect that was let through and never was established. */
-  failed({ flow }: FlowEvent, pods: { source: LocalPod; destination: LocalPod }): void {
+  failed({ flow }: FlowEvent, pods: Pods): void {
     for (const end of this.#describe(flow, pods)) {
       if (end.direction === 'outbound')
         this.#options.report.failed(end, 'CONNECT', 'the application refused, or did not answer');
@@ -136,20 +156,22 @@ export class DirectFlows {
 
   #recheck(flow: DirectFlow): void {
     if (flow.cut !== undefined) return;
+    const { refusal } = this.#kindOf(flow.flow, flow);
+    if (refusal !== undefined) this.#cut(flow, refusal);
+  }
+
+  #refusal(flow: LiveFlow, { source, destination }: Pods): FlowKind['refusal'] {
     const { authorizer, snapshot } = this.#options;
-    const { source, destination } = flow;
     const decision = decideFlow(snapshot(), authorizer, {
       peer: identityOf(source.pod),
-      sourceIp: flow.flow.source.address,
+      sourceIp: flow.source.address,
       destination: destination.pod.uid,
-      target: flow.flow.destination,
+      target: flow.destination,
     });
-    if (decision?.allowed === true) return;
-    const reason =
-      decision === undefined
-        ? 'the destination workload is not known here'
-        : `${denialReason(decision)} (policy change)`;
-    this.#cut(flow, { reason, denied: decision !== undefined });
+    if (decision?.allowed === true) return undefined;
+    return decision === undefined
+      ? { reason: 'the destination workload is not known here', denied: false }
+      : { reason: `${denialReason(decision)} (policy change)`, denied: true };
   }
 
   #cut(flow: DirectFlow, cut: { readonly reason: string; readonly denied: boolean }): void {
@@ -165,26 +187,47 @@ export class DirectFlows {
     for (const info of flow.ends) this.#options.report.closed(info, end);
   }
 
-  #describe(
-    flow: LiveFlow,
-    { source, destination }: { source: LocalPod; destination: LocalPod },
-  ): readonly [ConnectionInfo, ConnectionInfo] {
-    const { clock, snapshot: current } = this.#options;
-    const snapshot = current();
-    const sourceWorkload = snapshot.workloadByUid(source.pod.uid);
-    const service =
-      sourceWorkload === undefined
-        ? undefined
-        : snapshot.serviceForAddress(sourceWorkload.network, flow.asked.address, sourceWorkload.namespace);
-    const common = {
-      startedAt: clock.now(),
+  #describe(flow: LiveFlow, pods: Pods): readonly [ConnectionInfo, ConnectionInfo] {
+    const { ends } = this.#kindOf(flow, pods);
+    const own = {
+      startedAt: this.#options.clock.now(),
       sourceAddress: flow.source.address,
       sourcePort: flow.source.port,
-      sourceWorkload,
-      sourceLabels: undefined,
-      sourceIdentity: formatSpiffeId(identityOf(source.pod)),
       destinationAddress: flow.destination.address,
       destinationPort: flow.destination.port,
+    };
+    return [
+      { ...ends[0], ...own },
+      { ...ends[1], ...own },
+    ];
+  }
+
+  #kindOf(flow: LiveFlow, pods: Pods): FlowKind {
+    const snapshot = this.#options.snapshot();
+    if (snapshot !== this.#kindsOf || this.#kinds.size >= maxKinds) {
+      this.#kinds.clear();
+      this.#kindsOf = snapshot;
+    }
+    const { source, destination, asked } = flow;
+    const addresses = `${source.address} ${asked.address} ${asked.port} ${destination.address} ${destination.port}`;
+    const key = `${pods.source.netnsCookie} ${pods.destination.netnsCookie} ${addresses}`;
+    let kind = this.#kinds.get(key);
+    if (kind === undefined) {
+      kind = { ends: this.#describeKind(flow, pods), refusal: this.#refusal(flow, pods) };
+      this.#kinds.set(key, kind);
+    }
+    return kind;
+  }
+
+  #describeKind(flow: LiveFlow, { source, destination }: Pods): FlowKind['ends'] {
+    const snapshot = this.#options.snapshot();
+    const workload = snapshot.workloadByUid(source.pod.uid);
+    const service =
+      workload && snapshot.serviceForAddress(workload.network, flow.asked.address, workload.namespace);
+    const common = {
+      sourceWorkload: workload,
+      sourceLabels: undefined,
+      sourceIdentity: formatSpiffeId(identityOf(source.pod)),
       hboneAuthority: undefined,
       destinationWorkload: snapshot.workloadByUid(destination.pod.uid),
       destinationService: service,
@@ -192,11 +235,11 @@ export class DirectFlows {
       destinationIdentity: formatSpiffeId(identityOf(destination.pod)),
       // Proven by the kernel instead: counted under the labels the proxied ones have.
       mutualTls: true,
-      via: pastProxy,
+      via: 'same-node path',
     } as const;
     return [
-      { ...common, direction: 'outbound' },
-      { ...common, direction: 'inbound' },
+      { ...common, direction: 'outbound', series: { labels: undefined } },
+      { ...common, direction: 'inbound', series: { labels: undefined } },
     ];
   }
 }
