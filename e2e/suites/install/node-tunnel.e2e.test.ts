@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { sessionCluster } from '../../cluster/session.ts';
 import { appNamespace } from '../app-namespace.ts';
 import { installMesh } from '../mesh-installation.ts';
@@ -13,7 +13,7 @@ describe('the node tunnel in a cluster', () => {
 
   beforeAll(async () => {
     await installMesh(cluster, '--ha');
-    await Promise.all([inside.create(), outside.create()]);
+    await Promise.all([inside.create({ probe: 'exec' }), outside.create()]);
   });
   afterAll(async () => {
     await Promise.all([inside.remove(), outside.remove()]);
@@ -39,6 +39,9 @@ describe('the node tunnel in a cluster', () => {
       metadata: { name: 'strict', namespace: 'inside' },
       spec: { mtls: { mode: 'STRICT' } },
     };
+    onTestFinished(
+      async () => void (await kubectl.ok(['delete', 'peerauthentication', 'strict', '-n', 'inside'])),
+    );
     await kubectl.apply(JSON.stringify(policy));
     for (const node of cluster.nodes) {
       const call = async () =>
@@ -46,7 +49,6 @@ describe('the node tunnel in a cluster', () => {
       await expect.poll(call, { timeout: 20_000 }).not.toContain(undefined);
       expect(await inside.callFrom(node, 'http://web/', 8)).toHaveLength(8);
     }
-    await kubectl.ok(['delete', 'peerauthentication', 'strict', '-n', 'inside']);
   });
 
   test('is back after kill -9, and its pods are captured as before', async () => {
