@@ -43,7 +43,10 @@ export class UpstreamPools {
   poolFor(target: EndpointAddress, protocol: UpstreamProtocol): EndpointPool {
     const pools = this.#pools.get(target.uid);
     if (pools !== undefined) {
-      for (const pool of pools) if (pool.protocol === protocol && samePlace(pool.target, target)) return pool;
+      for (let at = 0; at < pools.length; at++) {
+        const pool = pools[at] as EndpointPool;
+        if (pool.protocol === protocol && samePlace(pool.target, target)) return toFront(pools, at);
+      }
     }
     const made = this.#make(target, protocol);
     if (pools === undefined) this.#pools.set(target.uid, [made]);
@@ -95,6 +98,16 @@ export class UpstreamPools {
       if (this.#pools.size > 0) this.#watchIdle();
     });
   }
+}
+
+/** Who asks a workload for all of its ports in turn shall not make those that are used hard to find. */
+function toFront(pools: EndpointPool[], at: number): EndpointPool {
+  const found = pools[at] as EndpointPool;
+  if (at > 0) {
+    pools[at] = pools[0] as EndpointPool;
+    pools[0] = found;
+  }
+  return found;
 }
 
 function samePlace(a: EndpointAddress, b: EndpointAddress): boolean {
