@@ -72,7 +72,7 @@ function answerGrpc(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): vo
     ];
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
-    stream.end(encodeEcho(lines(stream.session?.socket as Socket | undefined, fields)));
+    stream.end(encodeEcho(lines(stream.session?.socket, fields)));
   });
 }
 
