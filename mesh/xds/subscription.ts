@@ -99,9 +99,9 @@ export class Subscription {
     return !this.#answered || this.#pending.size > 0 || this.#dirty.size > 0;
   }
 
-  /** Whether next() has much to say: a first answer, or hundreds of names at once. */
+  /** Whether next() has much to say: hundreds of names at once. A first answer to a node that holds everything has nothing. */
   get large(): boolean {
-    return this.ready && (!this.#answered || this.#pending.size + this.#dirty.size > manyNames);
+    return this.#pending.size + this.#dirty.size > manyNames;
   }
 
   /** Whether all that next() would say is that resources are gone. */
