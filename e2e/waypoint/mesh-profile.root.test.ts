@@ -6,15 +6,8 @@ import { skipKernelTests, skipReason } from '../../bpf/testing/kernel-suite.ts';
 import type { Answer, Call } from './caller-main.ts';
 import type { EchoAnswer } from './echo-main.ts';
 import { type EchoMesh, openEchoMesh } from './echo-mesh.ts';
-import {
-  type Case,
-  type Expected,
-  type Feature,
-  features,
-  grpcWeights,
-  httpWeights,
-  noWeight,
-} from './mesh-profile.ts';
+import { features, grpcWeights, httpWeights, noWeight } from './mesh-profile.ts';
+import type { Case, Expected, Feature } from './profile-case.ts';
 
 const requestsPerFeature = 200;
 const timeout = 90_000;
