@@ -11,7 +11,7 @@ import { session, sessionCluster } from '../cluster/session.ts';
 import { installGatewayApi } from '../suites/gateway-api.ts';
 import { installMesh } from '../suites/mesh-installation.ts';
 import { type SuiteRun, suiteFlags } from './suite-flags.ts';
-import { readResult, readStart, resultTable, type TimedResult } from './suite-results.ts';
+import { isRepeated, readResult, readStart, resultTable, type TimedResult } from './suite-results.ts';
 import { createWaypoints } from './waypoints.ts';
 
 const [, , program = '', record = '{}'] = process.argv;
@@ -22,18 +22,27 @@ function say(text: string): void {
   console.error(`conformance: ${text}`);
 }
 
+interface SuiteEnd {
+  /** Exit status of the suite. */
+  readonly status: number;
+  readonly results: readonly TimedResult[];
+  /** Requests that were not answered as they should be at first. */
+  readonly repeated: number;
+}
+
 function isWanted(name: string): boolean {
   return suiteRun.test === undefined || suiteRun.test === name;
 }
 
 /** Says which test runs; everything the suite prints goes to a file. */
-async function runSuite({ kubeconfig }: Cluster): Promise<{ status: number; results: TimedResult[] }> {
+async function runSuite({ kubeconfig }: Cluster): Promise<SuiteEnd> {
   const env = { ...process.env, KUBECONFIG: kubeconfig };
   const child = spawn(program, suiteFlags(suiteRun), { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const log = createWriteStream(join(folder, 'suite.log'));
   const ended = new Promise<number>((resolve) => child.on('close', (code) => resolve(code ?? 1)));
   const seconds = new Map<string, number>();
   const results: TimedResult[] = [];
+  let repeated = 0;
   let current: { name: string; at: number } | undefined;
   const endCurrent = () => {
     if (current !== undefined) seconds.set(current.name, (performance.now() - current.at) / 1000);
@@ -41,6 +50,7 @@ async function runSuite({ kubeconfig }: Cluster): Promise<{ status: number; resu
   };
   for await (const line of createInterface({ input: child.stdout })) {
     log.write(`${line}\n`);
+    if (isRepeated(line)) repeated += 1;
     const begun = readStart(line);
     const result = readResult(line);
     if (begun !== undefined || result !== undefined) endCurrent();
@@ -52,7 +62,7 @@ async function runSuite({ kubeconfig }: Cluster): Promise<{ status: number; resu
       results.push({ ...result, seconds: seconds.get(result.name) ?? 0 });
     }
   }
-  return { status: await ended, results };
+  return { status: await ended, results, repeated };
 }
 
 async function collect(cluster: Cluster): Promise<void> {
@@ -69,8 +79,9 @@ async function main(cluster: Cluster): Promise<number> {
     await installMesh(cluster);
     await createWaypoints(cluster);
     say('the mesh and its waypoints are ready');
-    const { status, results } = await runSuite(cluster);
+    const { status, results, repeated } = await runSuite(cluster);
     console.log(resultTable(results));
+    console.log(`${repeated} requests were not answered as they should be at first and sent again`);
     const allPassed = results.length > 0 && results.every(({ verdict }) => verdict === 'passed');
     if (allPassed && status === 0) return 0;
     await collect(cluster);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readResult, readStart, resultTable } from './suite-results.ts';
+import { isRepeated, readResult, readStart, resultTable } from './suite-results.ts';
 
 describe('readResult()', () => {
   test('reads how a test of the mesh profiles ended', () => {
@@ -26,6 +26,15 @@ test('readStart() reads which test begins, not which part of one', () => {
   expect(readStart('=== RUN   TestConformance/MeshBasic')).toBe('MeshBasic');
   expect(readStart('=== RUN   TestConformance/MeshBasic/0_request_to_echo')).toBeUndefined();
   expect(readStart('=== RUN   TestConformance/HTTPRouteCORS')).toBeUndefined();
+});
+
+test('isRepeated() knows a request that is sent again from a pod that is waited for', () => {
+  const request = 'Request [client http://echo/] failed, not ready yet: exit code 1 (after 2s)';
+  const answer =
+    'Response expectation failed for request: [client]  not ready yet: wanted 200, got 503 (after 1s)';
+  expect(isRepeated(`    pod.go:67: 2026-11-21T09:47:03Z: ${request}`)).toBe(true);
+  expect(isRepeated(`    pod.go:73: 2026-11-21T09:47:03Z: ${answer}`)).toBe(true);
+  expect(isRepeated('    helpers.go:457: 2026-11-21T09:47:03Z: Pod mesh/echo-v1 not ready yet')).toBe(false);
 });
 
 test('resultTable() has what failed next to the sums', () => {

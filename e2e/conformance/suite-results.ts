@@ -30,6 +30,11 @@ export function readResult(line: string): TestResult | undefined {
   return name === undefined || verdict === undefined ? undefined : { name, verdict };
 }
 
+/** Whether the suite says here that an answer was wrong or none, and that it asks again: a pass may then be luck. */
+export function isRepeated(line: string): boolean {
+  return / not ready yet: /.test(line);
+}
+
 /** A line for each, what failed last, and a line of sums. */
 export function resultTable(results: readonly TimedResult[]): string {
   const order: readonly Verdict[] = ['passed', 'skipped', 'failed'];
