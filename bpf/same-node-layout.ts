@@ -1,7 +1,6 @@
 // Bytes of what same_node.h shares with user space: verdicts, live flows, counters, events. Same conventions as
 // map-layout.ts; pure, every decoder accepts exactly what its encoder writes.
 
-import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { type AddressPort, readAddress, writeAddress } from './map-layout.ts';
 
 export const shortcutKeySize = 32;
@@ -79,7 +78,7 @@ export function encodeShortcut(generation: bigint, endpoints: readonly ShortcutE
 /** Reads at `offset`. */
 export function decodeLiveFlow(bytes: Buffer, offset = 0): LiveFlow {
   const end = (address: number, port: number): AddressPort => ({
-    address: readAddress(bytes, offset + address) as IpAddress,
+    address: readAddress(bytes, offset + address),
     port: bytes.readUInt16LE(offset + port),
   });
   return {

@@ -79,7 +79,7 @@ export class SameNode {
   #poll: Timer;
   #lost: number;
   /** Namespaces of pods that left; a cookie is never used again. */
-  #released = new Set<bigint>();
+  #released = new Map<bigint, 'drain' | 'now'>();
   #unidentified = new Set<WorkloadUid>();
   #identitiesAt = 0;
   #adopted = false;
@@ -120,12 +120,12 @@ export class SameNode {
     if (local === undefined) return;
     this.#guarded(() => {
       this.#options.maps.renew();
-      // What has opened by now is known, and cut or kept as the others; what is opening is nobody's any more.
+      // What has opened by now is known, and cut or kept as the others.
       this.#drain();
     });
     this.#pods.delete(uid);
     this.#byCookie.delete(local.netnsCookie);
-    this.#rememberReleased(local.netnsCookie);
+    this.#rememberReleased(local.netnsCookie, how);
     this.#unidentified.delete(uid);
     for (const [key, learnt] of this.#learnt) {
       if (learnt.source === uid || [...learnt.proven].some((text) => text.startsWith(`${uid} `)))
@@ -257,10 +257,10 @@ export class SameNode {
   }
 
   /** Of the last ones only: connects that were under way end within moments. */
-  #rememberReleased(cookie: bigint): void {
-    this.#released.add(cookie);
+  #rememberReleased(cookie: bigint, how: 'drain' | 'now'): void {
+    this.#released.set(cookie, how);
     if (this.#released.size <= maxReleased) return;
-    for (const oldest of this.#released) {
+    for (const oldest of this.#released.keys()) {
       this.#released.delete(oldest);
       return;
     }
@@ -314,8 +314,10 @@ export class SameNode {
     if (source !== undefined && destination !== undefined)
       return this.#flows.opened(cookie, flow, { source, destination });
     this.#adopted = false;
-    const released = this.#released.has(flow.sourceNetns) || this.#released.has(flow.destinationNetns);
-    if (!released && this.#options.clock.monotonic() < this.#adoptUntil) return;
+    const left = [flow.sourceNetns, flow.destinationNetns].map((cookie) => this.#released.get(cookie));
+    // It was under way when its pod left the mesh, and finishes as what was open then.
+    if (left.includes('drain') && !left.includes('now')) return;
+    if (!left.includes('now') && this.#options.clock.monotonic() < this.#adoptUntil) return;
     this.#options.maps.reset(flow, cookie, {
       source: source?.netnsPath,
       destination: destination?.netnsPath,
