@@ -118,6 +118,7 @@ const mapTypes = [
   { feature: 'socket storage map', type: bpf.BPF_MAP_TYPE_SK_STORAGE, since: '5.2' },
   { feature: 'sockmap', type: bpf.BPF_MAP_TYPE_SOCKMAP, since: '4.14' },
   { feature: 'LRU hash map', type: bpf.BPF_MAP_TYPE_LRU_HASH, since: '4.10' },
+  { feature: 'ring buffer', type: bpf.BPF_MAP_TYPE_RINGBUF, since: '5.8' },
 ];
 
 /** Takes some milliseconds; loads and drops tiny programs, attaches nothing. Never throws for a missing feature. */
