@@ -34,9 +34,11 @@ export function startRequest(exchange: Exchange): void {
   if (settings !== undefined && exceedsLimits(exchange, settings)) return;
   const travel: Travel = { exchange, match: undefined, settings, head, session: undefined, extra: [] };
   if (view.tokenRules.length === 0) return authorized(travel, undefined);
-  world.tokens.check(head, view.tokenRules, (outcome) => {
+  const { spiffeId, address } = exchange.client;
+  const checked = (outcome: TokenOutcome): void => {
     if (!exchange.over) tokensChecked(travel, outcome);
-  });
+  };
+  world.tokens.check(head, view.tokenRules, checked, spiffeId ?? address);
 }
 
 function tokensChecked(travel: Travel, outcome: TokenOutcome): void {

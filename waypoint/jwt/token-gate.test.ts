@@ -169,6 +169,23 @@ describe('TokenGate.check()', () => {
     expect(outcomes.map(({ kind }) => kind)).toEqual(['unavailable', 'unavailable']);
   });
 
+  it('leaves others their turn when one client has its share under way', () => {
+    const { gate, clock } = world({ maxPending: 20, maxWaiting: 30 });
+    const rules = [rule];
+    const outcomes: string[] = [];
+    const ask = (client: string, token: string) =>
+      gate.check(head([bearer(token)]), rules, ({ kind }) => outcomes.push(`${client} ${kind}`), client);
+    for (let i = 0; i < 10; i++) ask('greedy', `g.g.${i}`);
+    for (let i = 0; i < 5; i++) ask('greedy', 'g.g.0');
+    ask('modest', 'm.m.m');
+    expect(outcomes).toEqual(Array.from({ length: 12 }, () => 'greedy unavailable'));
+    expect(gate.load).toEqual({ tokens: 3, requests: 4 });
+    clock.advance(7_000);
+    expect(gate.load).toEqual({ tokens: 0, requests: 0 });
+    ask('greedy', 'g.g.9');
+    expect(gate.load).toEqual({ tokens: 1, requests: 1 });
+  });
+
   it('keeps good tokens in memory whatever bad ones come', () => {
     const { check, jobs, answer, outcomes } = world({ maxRemembered: 2 });
     check(head([bearer('good.b.c')]));

@@ -46,6 +46,8 @@ export interface TokenGateOptions {
 
 /** Longer ones are refused unread; request heads are not much larger. */
 const maxTokenLength = 16_384;
+/** What one client may have under way of all that may be: others must get their turn whatever it sends. */
+const clientShare = 0.1;
 /** Distinct tokens in one request. */
 const maxTokens = 4;
 /** A list of rules, made ready; lists live as long as the configuration they are of. */
@@ -63,6 +65,7 @@ interface Waiting {
   readonly found: readonly FoundToken[];
   readonly results: (TokenResult | undefined)[];
   readonly done: TokenDone;
+  readonly client: string;
   missing: number;
 }
 
@@ -75,6 +78,8 @@ interface Waiter {
 interface Pending {
   readonly key: string;
   readonly timer: Timer;
+  /** Who brought the token first. */
+  readonly client: string;
   readonly waiters: Waiter[];
 }
 
@@ -84,6 +89,8 @@ export class TokenGate {
   readonly #remembered: TokenMemory;
   readonly #pending = new Map<string, Pending>();
   readonly #byId = new Map<number, Pending>();
+  readonly #pendingOf = new Map<string, number>();
+  readonly #waitingOf = new Map<string, number>();
   #waiting = 0;
   #lastPlan = 0;
   #lastJob = 0;
@@ -102,8 +109,9 @@ export class TokenGate {
   /**
    * `done` is called exactly once: before this returns when nothing is to be verified, else from `answer` or a timer.
    * `rules` must be the same array for requests under the same rules (JwtRules hands out such): memory goes by it.
+   * @param client who asks, by identity or address: each has a share of what may be under way
    */
-  check(head: RequestHead, rules: readonly JwtRule[], done: TokenDone): void {
+  check(head: RequestHead, rules: readonly JwtRule[], done: TokenDone, client = ''): void {
     if (rules.length === 0) return done({ kind: 'none', head });
     const plan = this.#planOf(rules);
     const found = plan.locations.find(head);
@@ -111,9 +119,12 @@ export class TokenGate {
     if (found.length > maxTokens) return done(invalid(`More than ${maxTokens} tokens in one request`));
     const results = found.map((one) => this.#resultOf(plan, one));
     const missing = results.filter((result) => result === undefined).length;
-    const waiting: Waiting = { plan, head, found, results, done, missing };
-    if (missing === 0 || this.#waiting >= this.#options.maxWaiting) return finish(waiting);
+    const waiting: Waiting = { plan, head, found, results, done, client, missing };
+    const { maxWaiting } = this.#options;
+    const full = this.#waiting >= maxWaiting || exceeds(this.#waitingOf, client, maxWaiting);
+    if (missing === 0 || full) return finish(waiting);
     this.#waiting++;
+    count(this.#waitingOf, client, 1);
     for (const [index, result] of results.entries()) {
       if (result === undefined) this.#verify(waiting, index);
     }
@@ -150,8 +161,13 @@ export class TokenGate {
     const key = keyOf(waiting.plan, found);
     const pending = this.#pending.get(key);
     if (pending !== undefined) pending.waiters.push({ waiting, index });
-    else if (this.#pending.size < this.#options.maxPending) this.#start(key, { waiting, index });
+    else if (this.#mayStart(waiting.client)) this.#start(key, { waiting, index });
     else this.#resolve(waiting, index, unavailable('Too many tokens are being verified'));
+  }
+
+  #mayStart(client: string): boolean {
+    const { maxPending } = this.#options;
+    return this.#pending.size < maxPending && !exceeds(this.#pendingOf, client, maxPending);
   }
 
   #start(key: string, waiter: Waiter): void {
@@ -159,7 +175,9 @@ export class TokenGate {
     const timer = this.#options.after(this.#options.timeoutMs, () => {
       this.#settle(id, pending, unavailable('The token was not verified in time'));
     });
-    const pending: Pending = { key, timer, waiters: [waiter] };
+    const { client } = waiter.waiting;
+    const pending: Pending = { key, timer, client, waiters: [waiter] };
+    count(this.#pendingOf, client, 1);
     this.#pending.set(key, pending);
     this.#byId.set(id, pending);
     const { waiting, index } = waiter;
@@ -175,6 +193,7 @@ export class TokenGate {
     pending.timer.cancel();
     this.#byId.delete(id);
     this.#pending.delete(pending.key);
+    count(this.#pendingOf, pending.client, -1);
     this.#remembered.set(pending.key, result, this.#options.now());
     for (const { waiting, index } of pending.waiters) this.#resolve(waiting, index, result);
   }
@@ -183,8 +202,20 @@ export class TokenGate {
     waiting.results[index] = result;
     if (--waiting.missing > 0) return;
     this.#waiting--;
+    count(this.#waitingOf, waiting.client, -1);
     finish(waiting);
   }
+}
+
+/** Whether one client has its share of `limit` under way. */
+function exceeds(counts: ReadonlyMap<string, number>, client: string, limit: number): boolean {
+  return client !== '' && (counts.get(client) ?? 0) >= Math.max(1, limit * clientShare);
+}
+
+function count(counts: Map<string, number>, client: string, by: number): void {
+  const now = (counts.get(client) ?? 0) + by;
+  if (now === 0) counts.delete(client);
+  else counts.set(client, now);
 }
 
 /** The hash, so that no token stays in memory after its request. */
