@@ -466,7 +466,9 @@ async function shifted(bearer: string, seconds: number): Promise<string> {
 async function refusals({ ports }: Running): Promise<number> {
   const text = await (await fetch(`http://127.0.0.1:${ports.admin}/metrics`)).text();
   const counts = [...text.matchAll(/^weft_controller_certificate_requests_total\{result="(.+)"\} (\d+)$/gm)];
-  return counts.filter(([, result]) => result !== 'issued').reduce((sum, [, , count]) => sum + Number(count), 0);
+  return counts
+    .filter(([, result]) => result !== 'issued')
+    .reduce((sum, [, , count]) => sum + Number(count), 0);
 }
 
 async function sign(replica: Running, bearer: string): Promise<readonly string[]> {
