@@ -5,7 +5,7 @@ import type net from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
 import { makePolicy, makeService, vip } from '../mesh/model/fixture.ts';
-import { defaultMeshConfig } from '../mesh/model/mesh-config.ts';
+import { defaultMeshConfig, type MeshConfig } from '../mesh/model/mesh-config.ts';
 import type { Service } from '../mesh/model/service.ts';
 import type { SameNode } from './same-node.ts';
 import { DataPlaneRig, type RigPod } from './testing/data-plane-rig.ts';
@@ -30,6 +30,8 @@ const denyWeb = makePolicy('shop', 'no-web', { action: 'deny', rules: [fromAccou
 const strict = makePolicy('shop', 'strict', { action: 'deny', rules: [fromNobody] });
 const auditWeb = makePolicy('shop', 'audit-web', { action: 'audit', rules: [fromAccount('web', 'web')] });
 const onlyWeb = makePolicy('shop', 'only-web', { rules: [fromAccount('web', 'web')] });
+
+const inKernel: MeshConfig = { ...defaultMeshConfig, sameNode: 'kernel' };
 
 describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
   let rig: DataPlaneRig;
@@ -63,7 +65,7 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     for (const socket of opened) socket.destroy();
     await rig.apply({
       services: [service],
-      meshConfig: defaultMeshConfig,
+      meshConfig: inKernel,
       workloads: [web, batch, api1, api2, far].map(({ workload }) => workload),
       removed: { policies: [denyWeb.key, auditWeb.key, onlyWeb.key] },
     });
@@ -152,9 +154,9 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
 
   it('is off where MeshConfig says proxy, or the label of either pod, and on again after', async () => {
     await becomesDirect(web, api1.ipv4, port);
-    await rig.apply({ meshConfig: { ...defaultMeshConfig, sameNode: 'proxy' } });
-    await staysProxied(web, api1.ipv4, port);
     await rig.apply({ meshConfig: defaultMeshConfig });
+    await staysProxied(web, api1.ipv4, port);
+    await rig.apply({ meshConfig: inKernel });
     await becomesDirect(web, api1.ipv4, port);
     for (const pod of [web, api1]) {
       await rig.apply({ pods: [{ ...rig.nodePod(pod), sameNode: 'proxy' }] });

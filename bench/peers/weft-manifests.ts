@@ -12,7 +12,12 @@ export function weftManifests(site: Site): string {
     ...[...new Set([site.clientNode, site.serverNode])].map((node) =>
       object('v1', 'Node', { name: node.name }),
     ),
-    object('weft.dev/v1alpha1', 'MeshConfig', { name: 'default' }, { spec: { accessLog: 'FAILURES' } }),
+    object(
+      'weft.dev/v1alpha1',
+      'MeshConfig',
+      { name: 'default' },
+      { spec: { accessLog: 'FAILURES', sameNode: 'KERNEL' } },
+    ),
     object('v1', 'Namespace', { name: namespace, labels: { 'weft.dev/mode': 'ambient' } }),
     ...[site.client, site.server].flatMap((host) => [
       object('v1', 'ServiceAccount', { name: host.name, namespace }),

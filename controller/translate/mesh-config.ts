@@ -25,7 +25,7 @@ export function translateMeshConfig(
     mtls: spec.mtls.mode === 'STRICT' ? 'strict' : 'permissive',
     unknownDestinations: spec.unknownDestinations === 'DENY' ? 'deny' : 'allow',
     accessLog: accessLogs[spec.accessLog],
-    sameNode: spec.sameNode === 'PROXY' ? 'proxy' : 'kernel',
+    sameNode: spec.sameNode === 'KERNEL' ? 'kernel' : 'proxy',
     ...(spec.tracing && { tracing: spec.tracing }),
   };
 }

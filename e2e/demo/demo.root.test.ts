@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { listNamespaces } from '../lab/command.ts';
@@ -35,11 +35,19 @@ function demo(
   });
 }
 
-/** The command line of every process. */
+/** The command line of every process that the demo's lab started: they begin in its directory. */
 function commandLines(): string[] {
   return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
+    .filter((entry) => /^\d+$/.test(entry) && directoryOf(entry).startsWith('/run/weft-lab/demo'))
     .map((pid) => readIfThere(`/proc/${pid}/cmdline`).replaceAll('\0', ' '));
+}
+
+function directoryOf(pid: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return '';
+  }
 }
 
 function readIfThere(path: string): string {
@@ -54,7 +62,7 @@ function readIfThere(path: string): string {
 function traces(): unknown {
   return {
     namespaces: listNamespaces().filter((name) => name.startsWith('weft-demo-')),
-    processes: commandLines().filter((line) => /e2e\/(apps|lab)\/|weft-demo/.test(line)),
+    processes: commandLines(),
     pins: existsSync('/sys/fs/bpf/weft-demo'),
     state: leftoverLabs().includes('demo'),
   };
@@ -82,6 +90,17 @@ describe.skipIf(!isRoot)('npm run demo (needs root)', () => {
       'certificates rotate under load',
       'controller stopped, traffic goes on',
       'IPv6 as IPv4',
+      'waypoint in front of a Service',
+      'canary 95/5, then 0/100',
+      'A/B by header and by query',
+      'mirrored to the new version',
+      'injected delay and abort',
+      'retry and timeout',
+      'rate limit per identity',
+      'JWT-protected path',
+      'circuit opens and closes',
+      'gRPC by method',
+      'waypoint killed under load',
       'table',
     ]);
     expect(status).toBe(0);

@@ -25,5 +25,5 @@ export const defaultMeshConfig: MeshConfig = {
   mtls: 'permissive',
   unknownDestinations: 'allow',
   accessLog: 'all',
-  sameNode: 'kernel',
+  sameNode: 'proxy',
 };
