@@ -1,7 +1,6 @@
 // A captured pod as a data worker holds it: its listeners, its identity and the way to make sockets in its network
 // namespace. Closing it lets go of the namespace, which the kernel keeps alive as long as one socket of it is open.
 
-import { closeSync } from 'node:fs';
 import type { FlowMaps } from '../bpf/flow-maps.ts';
 import { IoError } from '../mesh/io/io-error.ts';
 import * as libc from '../mesh/io/libc.ts';
@@ -104,7 +103,8 @@ export class CapturedPod {
     for (const listener of [...this.#listeners.capture, ...this.#listeners.hbone]) listener.close();
     this.#listeners = { capture: [], hbone: [] };
     this.#sockets.close();
-    closeSync(this.#netns);
+    // Opened by the main thread: Node's own close would warn of a descriptor it has not opened in this one.
+    libc.close(this.#netns);
   }
 
   #isOnly(address: IpAddress): boolean {
