@@ -310,6 +310,7 @@ describe('manifests/crds in an API server', () => {
       mtls: { mode: 'PERMISSIVE' },
       unknownDestinations: 'ALLOW',
       accessLog: 'ALL',
+      sameNode: 'PROXY',
     });
     const entry = await created(manifest('WorkloadEntry', { address: '10.0.0.1' }));
     expect(entry.spec).toEqual({ address: '10.0.0.1', weight: 1 });

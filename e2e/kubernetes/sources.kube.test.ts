@@ -200,7 +200,8 @@ describe('DirectorySource and ClusterSource', () => {
       const { model } = translate(recorder.resources, { clusterId: 'test', standalone: false });
       // The API server has a Service of its own.
       const services = [...model.services].filter(([key]) => !key.startsWith('default/'));
-      models.push({ ...model, services: new Map(services) });
+      // A pod's entry for its node goes by the uid that only an API server gives.
+      models.push({ ...model, services: new Map(services), pods: new Map() });
     }
     expect(models[1]).toEqual(models[0]);
   });
@@ -247,7 +248,7 @@ function clusterWorld(): World {
   };
 }
 
-/** Without what only an API server adds: times, generations, its own namespaces, its own labels. */
+/** Without what only an API server adds: times, generations, uids, its own namespaces, its own labels. */
 function comparable(resources: Resources): unknown {
   const kinds: KindName[] = [
     'Node',
@@ -262,7 +263,7 @@ function comparable(resources: Resources): unknown {
     [...resources[kind]]
       .filter(([key]) => kind === 'MeshConfig' || kind === 'Node' || key.startsWith('shop/'))
       .map(([key, object]) => {
-        const { creationTimestamp: _time, generation: _generation, ...metadata } = object.metadata;
+        const { creationTimestamp: _time, generation: _generation, uid: _uid, ...metadata } = object.metadata;
         return [key, { ...object, metadata }];
       }),
   );
