@@ -12,6 +12,7 @@ const long = process.env['WEFT_LONG'] === '1';
 /** Requests of each kind around each event. */
 const stretch = long ? 2_500 : 150;
 const routeChanges = long ? 40 : 8;
+const leastRequests = long ? 100_000 : 1_000;
 /** The shortest there is: renewed every five seconds. */
 const certificateLifeSeconds = 10;
 const timeout = long ? 900_000 : 90_000;
@@ -121,7 +122,8 @@ describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
     expect(await during(() => Promise.resolve())).toMatchObject(clean);
   });
 
-  test.skipIf(!long)('a hundred thousand requests in all', { timeout }, async () => {
-    while (total < 100_000) expect(await during(() => Promise.resolve())).toMatchObject(clean);
+  test('that were as many as were asked for', { timeout }, async () => {
+    while (total < leastRequests) expect(await during(() => Promise.resolve())).toMatchObject(clean);
+    expect(total).toBeGreaterThanOrEqual(leastRequests);
   });
 });
