@@ -8,5 +8,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     pool: 'forks',
     fileParallelism: false,
+    // As in vitest.config.ts: a second try on CI's shared machine, and a mark to look at.
+    retry: process.env['CI'] ? 1 : 0,
   },
 });
