@@ -1,36 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { HttpMatchConditions, Match, Rule } from '../model/authorization.ts';
+import type { Match, Rule } from '../model/authorization.ts';
 import { makePolicy } from '../model/fixture.ts';
 import type { GatewayKey } from '../model/routing.ts';
 import { toL4 } from './l4-projection.ts';
+import { emptyHttp, emptyMatch } from './testing/empty-match.ts';
 
-const nothing: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};
-const http: HttpMatchConditions = {
-  hosts: [],
-  notHosts: [],
-  methods: [{ kind: 'exact', value: 'GET' }],
-  notMethods: [],
-  paths: [],
-  notPaths: [],
-  requestPrincipals: [],
-  notRequestPrincipals: [],
-  headers: [],
-  claims: [],
-};
-const fromShop: Match = { ...nothing, namespaces: [{ kind: 'exact', value: 'shop' }] };
+const http = { ...emptyHttp, methods: [{ kind: 'exact' as const, value: 'GET' }] };
+const fromShop: Match = { ...emptyMatch, namespaces: [{ kind: 'exact', value: 'shop' }] };
 const rule = (...clauses: Match[][]): Rule => ({
   name: 'r',
   clauses: clauses.map((matches) => ({ matches })),
@@ -48,15 +24,15 @@ describe('toL4()', () => {
   });
 
   test('admits nothing by an ALLOW rule that needs a request', () => {
-    const rules = [rule([fromShop], [{ ...nothing, http }]), rule([fromShop, { ...fromShop, http }])];
+    const rules = [rule([fromShop], [{ ...emptyMatch, http }]), rule([fromShop, { ...fromShop, http }])];
     expect(toL4(makePolicy('shop', 'p', { rules }))?.rules).toEqual([rule([fromShop])]);
   });
 
   test.each(['deny', 'audit'] as const)('takes conditions about requests for true in a %s rule', (action) => {
     const rules = [
-      rule([fromShop], [{ ...nothing, http }]),
+      rule([fromShop], [{ ...emptyMatch, http }]),
       rule([{ ...fromShop, http }]),
-      rule([{ ...nothing, http }]),
+      rule([{ ...emptyMatch, http }]),
     ];
     const projected = toL4(makePolicy('shop', 'p', { action, rules }))?.rules;
     expect(projected).toEqual([rule([fromShop]), rule([fromShop]), rule()]);

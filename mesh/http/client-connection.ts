@@ -10,12 +10,13 @@ import { BodyWriter } from './body-writer.ts';
 import type { ByteSink, ByteTransport } from './byte-transport.ts';
 import { ClientExchange, type ClientPort } from './client-exchange.ts';
 import type { HttpClientConnection, HttpClientHandler } from './connection.ts';
-import { completeHead, HeadGatherer, type InputBudget } from './head-gatherer.ts';
+import type { InputBudget } from './head-gatherer.ts';
+import { HeadIntake } from './head-intake.ts';
 import { HeadWriter } from './head-writer.ts';
 import { defaultHttp1Settings, type Http1Loop, type Http1Settings } from './http1-settings.ts';
 import type { HttpFault } from './http-error.ts';
 import { Outbox } from './outbox.ts';
-import { ResponseHeadReader } from './response-head.ts';
+import { type ResponseHeadOptions, ResponseHeadReader } from './response-head.ts';
 import type { HttpStream, HttpStreamHandler, HttpVersion } from './stream.ts';
 
 export interface Http1ClientOptions {
@@ -46,7 +47,7 @@ export class Http1ClientConnection implements HttpClientConnection, ByteSink, Tu
   readonly #outbox: Outbox;
   readonly #handler: HttpClientHandler;
   readonly #settings: Http1Settings;
-  readonly #gatherer: HeadGatherer;
+  readonly #heads: HeadIntake<ResponseHeadOptions>;
   readonly #reader: BodyReader;
   #input: Input = 'idle';
   #exchange: ClientExchange | undefined;
@@ -71,7 +72,12 @@ export class Http1ClientConnection implements HttpClientConnection, ByteSink, Tu
     this.#settings = { ...defaultHttp1Settings, ...options.settings };
     this.#outbox = new Outbox(transport);
     this.body = new BodyWriter(this.#outbox);
-    this.#gatherer = new HeadGatherer('response', this.#settings, options.budget);
+    this.#heads = new HeadIntake(head, {
+      what: 'response',
+      limits: this.#settings,
+      budget: options.budget,
+      options: { maxFields: this.#settings.maxFields },
+    });
     this.#reader = new BodyReader(this.#settings, options.budget);
     transport.attach(this);
   }
@@ -207,26 +213,11 @@ export class Http1ClientConnection implements HttpClientConnection, ByteSink, Tu
   }
 
   #readHead(bytes: Buffer, at: number, end: number): number {
-    const gatherer = this.#gatherer;
-    const { maxFields, maxHeadBytes } = this.#settings;
-    const limit = gatherer.length === 0 ? completeHead(bytes, at, end) : -1;
-    if (limit !== -1 && limit - at <= maxHeadBytes) {
-      const refused = head.read(bytes, { start: at, limit }, { maxFields });
-      const next = head.end;
-      if (refused !== undefined) this.#bad(refused);
-      else this.#headRead(next < end);
-      return next;
-    }
-    const taken = gatherer.add(bytes, at, end);
-    if (taken === -1) return end;
-    const refused =
-      typeof taken === 'number'
-        ? head.read(gatherer.bytes, { start: 0, limit: gatherer.length }, { maxFields })
-        : taken;
-    gatherer.clear();
-    const next = typeof taken === 'number' ? at + taken : end;
-    if (refused !== undefined) this.#bad(refused);
-    else this.#headRead(next < end);
+    const heads = this.#heads;
+    const outcome = heads.read(bytes, at, end);
+    const { next } = heads;
+    if (outcome === 'read') this.#headRead(next < end);
+    else if (outcome !== 'more') this.#bad(outcome);
     return next;
   }
 
@@ -406,7 +397,7 @@ export class Http1ClientConnection implements HttpClientConnection, ByteSink, Tu
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#input = 'none';
-    this.#gatherer.clear();
+    this.#heads.clear();
     this.#reader.close();
     const exchange = this.#exchange;
     this.#exchange = undefined;

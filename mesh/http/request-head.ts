@@ -4,6 +4,7 @@
 
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
+import type { HeadParser } from './head-intake.ts';
 import { fault, type HttpFault } from './http-error.ts';
 import { isAuthority, METHOD, pastOctets, TARGET } from './octets.ts';
 
@@ -15,7 +16,13 @@ const maxMethodBytes = 64;
 
 const block = new FieldBlock();
 
-export class RequestHeadReader {
+export interface RequestHeadOptions {
+  /** What :scheme says of a request that does not say it itself. */
+  readonly scheme: 'http' | 'https';
+  readonly maxFields: number;
+}
+
+export class RequestHeadReader implements HeadParser<RequestHeadOptions> {
   list: Header[] = [];
   /** Position after the head. */
   end = 0;
@@ -37,7 +44,7 @@ export class RequestHeadReader {
   read(
     bytes: Buffer,
     span: { readonly start: number; readonly limit: number },
-    options: { readonly scheme: 'http' | 'https'; readonly maxFields: number },
+    options: RequestHeadOptions,
   ): HttpFault | undefined {
     const { start, limit } = span;
     const methodEnd = pastOctets(bytes, start, METHOD);

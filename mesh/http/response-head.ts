@@ -4,6 +4,7 @@
 
 import type { Header } from '../h2/header.ts';
 import { FieldBlock } from './field-block.ts';
+import type { HeadParser } from './head-intake.ts';
 import { fault, type HttpFault } from './http-error.ts';
 import { pastOctets, VALUE } from './octets.ts';
 
@@ -12,7 +13,11 @@ const CR = 0x0d;
 
 const block = new FieldBlock();
 
-export class ResponseHeadReader {
+export interface ResponseHeadOptions {
+  readonly maxFields: number;
+}
+
+export class ResponseHeadReader implements HeadParser<ResponseHeadOptions> {
   list: Header[] = [];
   /** Position after the head. */
   end = 0;
@@ -30,7 +35,7 @@ export class ResponseHeadReader {
   read(
     bytes: Buffer,
     span: { readonly start: number; readonly limit: number },
-    options: { readonly maxFields: number },
+    options: ResponseHeadOptions,
   ): HttpFault | undefined {
     const { start, limit } = span;
     const reasonEnd = this.#statusLine(bytes, start);

@@ -10,14 +10,16 @@ import { BodyReader } from './body-reader.ts';
 import { BodyWriter } from './body-writer.ts';
 import type { ByteSink, ByteTransport } from './byte-transport.ts';
 import type { HttpServerConnection, HttpServerHandler } from './connection.ts';
-import { completeHead, HeadGatherer, type InputBudget } from './head-gatherer.ts';
+import type { InputBudget } from './head-gatherer.ts';
+import { HeadIntake } from './head-intake.ts';
 import { HeadWriter } from './head-writer.ts';
 import { HeldOctets } from './held-octets.ts';
 import { defaultHttp1Settings, type Http1Loop, type Http1Settings } from './http1-settings.ts';
 import type { HttpFault } from './http-error.ts';
 import { IdleWatch } from './idle-watch.ts';
 import { Outbox } from './outbox.ts';
-import { RequestHeadReader } from './request-head.ts';
+import { ReadPause } from './read-pause.ts';
+import { type RequestHeadOptions, RequestHeadReader } from './request-head.ts';
 import { ServerExchange, type ServerPort } from './server-exchange.ts';
 import type { HttpVersion } from './stream.ts';
 
@@ -53,16 +55,15 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   readonly #outbox: Outbox;
   readonly #handler: HttpServerHandler;
   readonly #settings: Http1Settings;
-  readonly #options: Http1ServerOptions;
-  readonly #gatherer: HeadGatherer;
+  readonly #heads: HeadIntake<RequestHeadOptions>;
   readonly #reader: BodyReader;
   readonly #held: HeldOctets;
   readonly #idle: IdleWatch;
+  readonly #pause: ReadPause;
   #input: Input = 'head';
   #exchange: ServerExchange | undefined;
   #nextId = 1;
   #minorVersion: 0 | 1 = 1;
-  #paused = 0;
   #discarded = 0;
   #closeAfter = false;
   /** Octets behind the request under way were thrown away. */
@@ -81,17 +82,22 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   constructor(loop: Http1Loop, transport: ByteTransport, options: Http1ServerOptions) {
     this.#loop = loop;
     this.#transport = transport;
-    this.#options = options;
     this.#handler = options.handler;
     this.#settings = { ...defaultHttp1Settings, ...options.settings };
     this.#outbox = new Outbox(transport);
     this.body = new BodyWriter(this.#outbox);
-    this.#gatherer = new HeadGatherer('request', this.#settings, options.budget);
+    this.#heads = new HeadIntake(head, {
+      what: 'request',
+      limits: this.#settings,
+      budget: options.budget,
+      options: { scheme: options.scheme, maxFields: this.#settings.maxFields },
+    });
+    this.#pause = new ReadPause(transport);
     this.#reader = new BodyReader(this.#settings, options.budget);
     this.#held = new HeldOctets(options.budget, this.#settings.maxHeldBytes);
     this.#idle = new IdleWatch(loop, {
       timeoutMs: this.#settings.idleTimeoutMs,
-      idle: () => this.#input === 'none' || (this.#input === 'head' && this.#gatherer.length === 0),
+      idle: () => this.#input === 'none' || (this.#input === 'head' && !this.#heads.unfinished),
       expired: () => this.#idleTooLong(),
     });
     transport.attach(this);
@@ -204,33 +210,22 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   }
 
   #readHead(bytes: Buffer, at: number, end: number): number {
-    const gatherer = this.#gatherer;
-    const span = { scheme: this.#options.scheme, maxFields: this.#settings.maxFields };
-    const limit = gatherer.length === 0 ? completeHead(bytes, at, end) : -1;
-    if (limit !== -1 && limit - at <= this.#settings.maxHeadBytes) {
-      const refused = head.read(bytes, { start: at, limit }, span);
-      const next = head.end;
-      if (refused !== undefined) this.#refuse(refused);
-      else this.#begin();
-      return next;
-    }
-    const taken = gatherer.add(bytes, at, end);
-    if (taken === -1) {
-      if (gatherer.length > 0) {
+    const heads = this.#heads;
+    const outcome = heads.read(bytes, at, end);
+    const { next } = heads;
+    if (outcome === 'more') {
+      if (heads.unfinished) {
         this.#headTimer ??= this.#loop.after(this.#settings.headTimeoutMs, () => this.#headTimedOut());
       }
-      return end;
+      return next;
     }
-    const refused =
-      typeof taken === 'number'
-        ? head.read(gatherer.bytes, { start: 0, limit: gatherer.length }, span)
-        : taken;
-    gatherer.clear();
-    this.#headTimer?.cancel();
-    this.#headTimer = undefined;
-    if (refused !== undefined) this.#refuse(refused);
-    else this.#begin();
-    return typeof taken === 'number' ? at + taken : end;
+    if (this.#headTimer !== undefined) {
+      this.#headTimer.cancel();
+      this.#headTimer = undefined;
+    }
+    if (outcome === 'read') this.#begin();
+    else this.#refuse(outcome);
+    return next;
   }
 
   /** The head that was read becomes a request. */
@@ -286,7 +281,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   ): void {
     const length = span.end - span.start;
     exchange.unconsumed += length;
-    if (exchange.unconsumed > exchange.window) this.#pause(PAUSED_BY_WINDOW);
+    if (exchange.unconsumed > exchange.window) this.#pause.add(PAUSED_BY_WINDOW);
     exchange.handler?.onData(slab, span.start, length);
   }
 
@@ -297,7 +292,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     if (this.#exchange !== exchange || this.#state !== 'open') return;
     exchange.requestEnded = true;
     this.#input = 'wait';
-    this.#unpause(PAUSED_BY_WINDOW);
+    this.#pause.remove(PAUSED_BY_WINDOW);
     if (exchange.response === 'ended') this.#done(exchange);
     if (!exchange.wasReset) exchange.handler?.onEnd();
   }
@@ -328,7 +323,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   // Octets behind a request that is under way
 
   #hold(slab: Slab, at: number, end: number): void {
-    if (this.#held.add(slab, at, end)) this.#pause(PAUSED_BY_HELD);
+    if (this.#held.add(slab, at, end)) this.#pause.add(PAUSED_BY_HELD);
     else this.#dropHeld();
   }
 
@@ -337,7 +332,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#release();
     this.#dropping = true;
     this.#closeAfter = true;
-    this.#pause(PAUSED_BY_HELD);
+    this.#pause.add(PAUSED_BY_HELD);
     if (this.#exchange?.upgrade === undefined && this.#exchange !== undefined) return;
     this.#transport.destroy();
     this.#lost(ErrorCode.ENHANCE_YOUR_CALM, 'too many octets before they may be read');
@@ -352,18 +347,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   /** All that was held is used, or never will be. */
   #release(): void {
     this.#held.clear();
-    this.#unpause(PAUSED_BY_HELD);
-  }
-
-  #pause(why: number): void {
-    if (this.#paused === 0) this.#transport.pause();
-    this.#paused |= why;
-  }
-
-  #unpause(why: number): void {
-    if ((this.#paused & why) === 0) return;
-    this.#paused &= ~why;
-    if (this.#paused === 0) this.#transport.resume();
+    this.#pause.remove(PAUSED_BY_HELD);
   }
 
   // ServerPort
@@ -414,7 +398,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#input = 'discard';
     this.#discarded = 0;
     if (left !== Number.POSITIVE_INFINITY && left > this.#settings.maxDiscardBytes) this.#finish();
-    else this.#unpause(PAUSED_BY_WINDOW);
+    else this.#pause.remove(PAUSED_BY_WINDOW);
   }
 
   cut(): void {
@@ -426,7 +410,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   }
 
   consumed(exchange: ServerExchange): void {
-    if (exchange.unconsumed * 2 <= exchange.window) this.#unpause(PAUSED_BY_WINDOW);
+    if (exchange.unconsumed * 2 <= exchange.window) this.#pause.remove(PAUSED_BY_WINDOW);
   }
 
   // Ends
@@ -446,8 +430,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
   #endIfStillIdle(): void {
     this.#drainTimer?.cancel();
     this.#drainTimer = this.#loop.after(this.#settings.drainGraceMs, () => {
-      if (this.#input === 'head' && this.#gatherer.length === 0 && this.#held.slab === undefined)
-        this.#finish();
+      if (this.#input === 'head' && !this.#heads.unfinished && this.#held.slab === undefined) this.#finish();
     });
   }
 
@@ -465,7 +448,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     this.#input = 'none';
     this.#headTimer?.cancel();
     this.#drainTimer?.cancel();
-    this.#gatherer.clear();
+    this.#heads.clear();
     this.#release();
     this.#idle.touch();
     this.#outbox.finish('end');
@@ -475,11 +458,11 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#input = 'none';
-    this.#paused = 0;
+    this.#pause.forget();
     this.#idle.cancel();
     this.#headTimer?.cancel();
     this.#drainTimer?.cancel();
-    this.#gatherer.clear();
+    this.#heads.clear();
     this.#reader.close();
     this.#release();
     const exchange = this.#exchange;
@@ -499,7 +482,7 @@ export class Http1ServerConnection implements HttpServerConnection, ByteSink, Tu
 
   #headTimedOut(): void {
     this.#headTimer = undefined;
-    if (this.#input === 'head' && this.#gatherer.length > 0)
+    if (this.#input === 'head' && this.#heads.unfinished)
       this.#refuse({ status: 408, reason: 'the head did not end in time' });
   }
 
