@@ -40,17 +40,11 @@ export class DataWorker {
   }
 
   async metrics(): Promise<WaypointMetricsSnapshot> {
-    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'metrics' }));
-    if (answer.kind !== 'metrics')
-      throw new Error(`A data worker answered ${answer.kind} when asked for metrics`);
-    return answer.metrics;
+    return (await this.#thread.ask('metrics', (id) => ({ kind: 'query', id, what: 'metrics' }))).metrics;
   }
 
   async load(): Promise<WorkerLoad> {
-    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'load' }));
-    if (answer.kind !== 'load')
-      throw new Error(`A data worker answered ${answer.kind} when asked for its load`);
-    return answer.load;
+    return (await this.#thread.ask('load', (id) => ({ kind: 'query', id, what: 'load' }))).load;
   }
 
   /** Hands the sockets over; resolves when connections are accepted. */

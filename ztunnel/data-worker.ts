@@ -37,17 +37,12 @@ export class DataWorker {
   }
 
   async metrics(): Promise<MetricsSnapshot> {
-    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'metrics' }));
-    if (answer.kind !== 'metrics')
-      throw new Error(`A data worker answered ${answer.kind} when asked for metrics`);
-    return answer.metrics;
+    return (await this.#thread.ask('metrics', (id) => ({ kind: 'query', id, what: 'metrics' }))).metrics;
   }
 
   async connections(): Promise<readonly ConnectionSummary[]> {
-    const answer = await this.#thread.ask((id) => ({ kind: 'query', id, what: 'connections' }));
-    if (answer.kind !== 'connections')
-      throw new Error(`A data worker answered ${answer.kind} when asked for connections`);
-    return answer.connections;
+    return (await this.#thread.ask('connections', (id) => ({ kind: 'query', id, what: 'connections' })))
+      .connections;
   }
 
   /** Resolves when the last connection has ended. */

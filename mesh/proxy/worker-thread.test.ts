@@ -48,11 +48,14 @@ describe('WorkerThread', () => {
       });
     `);
     const answers = await Promise.all([
-      thread.ask((id) => ({ id, text: 'one' })),
-      thread.ask((id) => ({ id, text: 'two' })),
+      thread.ask('answer', (id) => ({ id, text: 'one' })),
+      thread.ask('answer', (id) => ({ id, text: 'two' })),
     ]);
     expect(answers.map(({ text }) => text)).toEqual(['given one', 'given two']);
     expect(messages.map(({ text }) => text)).toEqual(['one', 'two']);
+    await expect(thread.ask('count', (id) => ({ id, text: 'three' }))).rejects.toThrow(
+      'A data worker answered answer when asked for count',
+    );
     await thread.stop({ text: 'end' });
   });
 });

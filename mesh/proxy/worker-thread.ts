@@ -55,13 +55,19 @@ export class WorkerThread<To, From extends WorkerMessage> {
     else this.#send(message);
   }
 
-  /** Posts a question; the worker's answer carries the same id. */
-  ask(question: (id: number) => To): Promise<From> {
+  /** Posts a question; the worker's answer carries the same id. Rejects if it is of another kind. */
+  async ask<Kind extends From['kind']>(
+    kind: Kind,
+    question: (id: number) => To,
+  ): Promise<Extract<From, { readonly kind: Kind }>> {
     const id = this.#nextId++;
-    return new Promise((resolve) => {
+    const answer = await new Promise<From>((resolve) => {
       this.#answers.set(id, resolve);
       this.post(question(id));
     });
+    if (!isOfKind(answer, kind))
+      throw new Error(`A data worker answered ${answer.kind} when asked for ${kind}`);
+    return answer;
   }
 
   /** Posts the last message, which ends the thread, and resolves when it has ended; it may have before. */
@@ -91,4 +97,11 @@ export class WorkerThread<To, From extends WorkerMessage> {
 
 function isReady(message: WorkerMessage | WorkerReady): message is WorkerReady {
   return message.kind === 'ready';
+}
+
+function isOfKind<From extends WorkerMessage, Kind extends From['kind']>(
+  message: From,
+  kind: Kind,
+): message is Extract<From, { readonly kind: Kind }> {
+  return message.kind === kind;
 }
