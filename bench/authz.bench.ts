@@ -6,7 +6,7 @@ import { performance } from 'node:perf_hooks';
 import type { ConnectionFacts } from '../mesh/authz/connection.ts';
 import { RequestFacts } from '../mesh/authz/http-facts.ts';
 import { PolicySet } from '../mesh/authz/policy-set.ts';
-import { emptyHttp, emptyMatch } from '../mesh/authz/testing/empty-match.ts';
+import { emptyHttp, emptyMatch } from '../mesh/model/authorization.ts';
 import type { RequestHead } from '../mesh/http/message.ts';
 import type {
   AuthorizationPolicy,

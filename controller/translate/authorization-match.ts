@@ -3,11 +3,13 @@
 
 import { isBlankMatch } from '../../mesh/authz/l4-projection.ts';
 import { type Cidr, parseCidr } from '../../mesh/model/ip-address.ts';
-import type {
-  HttpMatchConditions,
-  Match,
-  ServiceAccountMatch,
-  StringMatch,
+import {
+  emptyHttp,
+  emptyMatch,
+  type HttpMatchConditions,
+  type Match,
+  type ServiceAccountMatch,
+  type StringMatch,
 } from '../../mesh/model/authorization.ts';
 import type {
   AuthorizationCondition,
@@ -45,34 +47,6 @@ export interface MatchContext {
 type L4Kind = keyof Omit<Match, 'http'>;
 type HttpKind = keyof HttpMatchConditions;
 type Kind = L4Kind | HttpKind;
-
-export const emptyMatch: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};
-
-const emptyHttp: HttpMatchConditions = {
-  hosts: [],
-  notHosts: [],
-  methods: [],
-  notMethods: [],
-  paths: [],
-  notPaths: [],
-  requestPrincipals: [],
-  notRequestPrincipals: [],
-  headers: [],
-  claims: [],
-};
 
 type Parse<T> = (text: string) => T | string;
 

@@ -2,11 +2,15 @@
 // callers without an identity, listed on each captured workload it covers. The nearest object decides: selector before
 // namespace before mesh before MeshConfig. Each policy is named after the object it came from, so a denial names it.
 
-import type { AuthorizationPolicy, Match, Rule } from '../../mesh/model/authorization.ts';
+import {
+  type AuthorizationPolicy,
+  emptyMatch,
+  type Match,
+  type Rule,
+} from '../../mesh/model/authorization.ts';
 import { policyKey } from '../../mesh/model/key.ts';
 import type { MeshConfig } from '../../mesh/model/mesh-config.ts';
 import type { PeerAuthenticationObject } from '../resources/own-kinds.ts';
-import { emptyMatch } from './authorization-match.ts';
 import type { PoliciesContext } from './authorization-policies.ts';
 import { byPrecedence } from './precedence.ts';
 import { isEmptySelector, type Labels, selects } from './selectors.ts';

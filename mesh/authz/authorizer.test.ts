@@ -1,7 +1,7 @@
 // What a waypoint asks about requests: which policies count, and when only the chosen endpoint decides.
 
 import { describe, expect, it } from 'vitest';
-import type { AuthorizationPolicy, Match } from '../model/authorization.ts';
+import { type AuthorizationPolicy, emptyHttp, emptyMatch, type Match } from '../model/authorization.ts';
 import { ip, makePolicy, makeService, makeWorkload } from '../model/fixture.ts';
 import { emptyDelta } from '../model/model.ts';
 import type { GatewayKey } from '../model/routing.ts';
@@ -9,7 +9,6 @@ import { Store } from '../state/store.ts';
 import { Authorizer } from './authorizer.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { RequestFacts } from './http-facts.ts';
-import { emptyHttp, emptyMatch } from './testing/empty-match.ts';
 
 const gateway = 'shop/waypoint' as GatewayKey;
 const service = makeService('shop', 'api.shop.svc');

@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Match, Rule } from '../model/authorization.ts';
+import { type Match, type Rule, emptyHttp, emptyMatch } from '../model/authorization.ts';
 import { makePolicy } from '../model/fixture.ts';
 import type { GatewayKey } from '../model/routing.ts';
 import { toL4 } from './l4-projection.ts';
-import { emptyHttp, emptyMatch } from './testing/empty-match.ts';
 
 const http = { ...emptyHttp, methods: [{ kind: 'exact' as const, value: 'GET' }] };
 const fromShop: Match = { ...emptyMatch, namespaces: [{ kind: 'exact', value: 'shop' }] };

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { AuthorizationPolicy, Match, StringMatch } from '../model/authorization.ts';
+import {
+  type AuthorizationPolicy,
+  emptyMatch,
+  type Match,
+  type StringMatch,
+} from '../model/authorization.ts';
 import { ip, makePolicy, makeWorkload } from '../model/fixture.ts';
 import { parseCidr } from '../model/ip-address.ts';
 import { emptyDelta } from '../model/model.ts';
@@ -8,20 +13,6 @@ import { Authorizer } from './authorizer.ts';
 import type { ConnectionFacts } from './connection.ts';
 import { PolicySet } from './policy-set.ts';
 
-const blank: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};
 const client = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
 const facts: ConnectionFacts = {
   peer: client,
@@ -48,7 +39,7 @@ function policy(
   match: Partial<Match>,
   fields: Partial<AuthorizationPolicy> = {},
 ): AuthorizationPolicy {
-  const rules = [{ name: '', clauses: [{ matches: [{ ...blank, ...match }] }] }];
+  const rules = [{ name: '', clauses: [{ matches: [{ ...emptyMatch, ...match }] }] }];
   return makePolicy('shop', name, { rules, ...fields });
 }
 
@@ -116,8 +107,8 @@ describe('PolicySet.decide()', () => {
 describe('empty parts of a policy', () => {
   const decide = (rules: AuthorizationPolicy['rules']) =>
     new PolicySet([makePolicy('shop', 'a', { rules })]).decide(facts);
-  const one = { ...blank, destinationPorts: [8080] };
-  const other = { ...blank, destinationPorts: [81] };
+  const one = { ...emptyMatch, destinationPorts: [8080] };
+  const other = { ...emptyMatch, destinationPorts: [81] };
 
   it('no rules: never matches', () => expect(decide([]).allowed).toBe(false));
   it('a rule without clauses: matches all', () =>
@@ -127,8 +118,8 @@ describe('empty parts of a policy', () => {
     expect(decide([{ name: '', clauses: [{ matches: [] }, { matches: [other] }] }]).allowed).toBe(false);
   });
   it('a match with nothing set: never matches', () => {
-    expect(decide([{ name: '', clauses: [{ matches: [blank] }] }]).allowed).toBe(false);
-    expect(decide([{ name: '', clauses: [{ matches: [blank, one] }] }]).allowed).toBe(true);
+    expect(decide([{ name: '', clauses: [{ matches: [emptyMatch] }] }]).allowed).toBe(false);
+    expect(decide([{ name: '', clauses: [{ matches: [emptyMatch, one] }] }]).allowed).toBe(true);
   });
   it('clauses AND, matches OR, rules OR', () => {
     expect(decide([{ name: '', clauses: [{ matches: [one] }, { matches: [other] }] }]).allowed).toBe(false);

@@ -36,6 +36,22 @@ export interface Match {
   readonly http?: HttpMatchConditions;
 }
 
+/** Matches every connection. */
+export const emptyMatch: Match = {
+  namespaces: [],
+  notNamespaces: [],
+  principals: [],
+  notPrincipals: [],
+  sourceIps: [],
+  notSourceIps: [],
+  destinationIps: [],
+  notDestinationIps: [],
+  destinationPorts: [],
+  notDestinationPorts: [],
+  serviceAccounts: [],
+  notServiceAccounts: [],
+};
+
 /** As in Match: kinds AND, values OR, then no negative may hit. Hosts are lower case and without a port. */
 export interface HttpMatchConditions {
   readonly hosts: readonly StringMatch[];
@@ -54,6 +70,20 @@ export interface HttpMatchConditions {
   /** Claim paths of a verified token, for example ['realm', 'roles']; each entry must hold. A claim that is a list matches by any member. */
   readonly claims: readonly (Omit<NamedCondition, 'name'> & { readonly path: readonly string[] })[];
 }
+
+/** Matches every request. */
+export const emptyHttp: HttpMatchConditions = {
+  hosts: [],
+  notHosts: [],
+  methods: [],
+  notMethods: [],
+  paths: [],
+  notPaths: [],
+  requestPrincipals: [],
+  notRequestPrincipals: [],
+  headers: [],
+  claims: [],
+};
 
 export interface NamedCondition {
   readonly name: string;

@@ -2,7 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import { AnySchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { emptyHttp, emptyMatch } from '../authz/testing/empty-match.ts';
+import { emptyHttp, emptyMatch } from '../model/authorization.ts';
 import { makePolicy } from '../model/fixture.ts';
 import { decodeAuthorization, encodeAuthorization } from './authorization-codec.ts';
 import { Action, AuthorizationSchema } from './gen/istio/security/authorization_pb.ts';

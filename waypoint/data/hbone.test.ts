@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, request } from 'node:http';
 import { connect, createServer as createTcp } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openDescriptors } from '../../mesh/io/testing/leaks.ts';
+import { emptyMatch } from '../../mesh/model/authorization.ts';
 import { makePolicy, makeWorkload } from '../../mesh/model/fixture.ts';
 import type { SpiffeId } from '../../mesh/model/spiffe-id.ts';
 import { headerValue } from '../../mesh/h2/header.ts';
@@ -208,18 +209,3 @@ describe('what changes under traffic', () => {
     expect(rig.plane.active).toEqual({ connections: 0, requests: 0 });
   });
 });
-
-const emptyMatch = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};

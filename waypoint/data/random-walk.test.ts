@@ -6,14 +6,14 @@ import { createServer as createHttp1 } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { makePolicy } from '../../mesh/model/fixture.ts';
-import { requestAuthenticationKey } from '../../mesh/model/key.ts';
 import type { HttpFilter } from '../../mesh/model/routing.ts';
 import type { Service } from '../../mesh/model/service.ts';
 import type { HttpTrafficPolicy } from '../../mesh/model/traffic-policy.ts';
 import type { HostnameAnswer } from '../../mesh/proxy/hostname-lookups.ts';
 import type { TokenJob } from '../jwt/token-job.ts';
 import { openPicks } from '../testing/open-picks.ts';
-import { gateway, loopback, PlaneRig, rule } from '../testing/plane-rig.ts';
+import { loopback, PlaneRig, rule } from '../testing/plane-rig.ts';
+import { keylessAuthentication } from '../testing/token-rules.ts';
 import type { RequestRecord } from './request-record.ts';
 
 const seeds = 15;
@@ -38,22 +38,6 @@ const denySome = makePolicy('shop', 'deny-some', {
   action: 'deny',
   rules: [{ name: 'r', clauses: [] }],
 });
-const authentication = {
-  key: requestAuthenticationKey('shop', 'tokens'),
-  namespace: 'shop',
-  targets: [{ kind: 'gateway', gateway }],
-  rules: [
-    {
-      issuer: 'https://issuer.test',
-      audiences: [],
-      keys: { kind: 'inline', jwks: '{"keys":[]}' },
-      locations: [{ kind: 'header', name: 'authorization', prefix: 'Bearer ' }],
-      claimHeaders: [{ claim: 'sub', header: 'x-user' }],
-      forward: false,
-      payloadHeader: undefined,
-    },
-  ],
-} as const;
 
 const requests = [
   'GET / HTTP/1.1\r\nhost: a\r\n\r\n',
@@ -114,13 +98,13 @@ class Walk {
         rig.endpoints(a, ports.slice(1), this.#chance(0.5) ? { authorizationPolicies: [denySome.key] } : {}),
       () => rig.endpoints(a, ports),
       () => rig.endpoints(b, this.#chance(0.5) ? [] : ports.slice(0, 1)),
-      () => rig.apply({ requestAuthentications: [authentication] }),
-      () => rig.apply({ removed: { requestAuthentications: [authentication.key] } }),
+      () => rig.apply({ requestAuthentications: [keylessAuthentication] }),
+      () => rig.apply({ removed: { requestAuthentications: [keylessAuthentication.key] } }),
       () => this.#answerToken(),
       () => this.#answerName(),
     ];
     this.#route(front, [a, b, named], auth);
-    rig.apply({ requestAuthentications: [authentication] });
+    rig.apply({ requestAuthentications: [keylessAuthentication] });
     for (let step = 0; step < steps; step++) {
       if (this.#chance(0.4)) this.#pick(changes)();
       else this.#clientStep(port);

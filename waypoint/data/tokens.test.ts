@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage } from 'node:http';
 import { describe, expect, it } from 'vitest';
-import { emptyHttp, emptyMatch } from '../../mesh/authz/testing/empty-match.ts';
+import { emptyHttp, emptyMatch } from '../../mesh/model/authorization.ts';
 import { makePolicy } from '../../mesh/model/fixture.ts';
 import type { HttpMatchConditions } from '../../mesh/model/authorization.ts';
 import { requestAuthenticationKey } from '../../mesh/model/key.ts';

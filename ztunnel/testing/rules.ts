@@ -1,25 +1,10 @@
 // Authorization rules from the few fields a test cares about.
 
-import type { Match, Rule } from '../../mesh/model/authorization.ts';
-
-const nothing: Match = {
-  namespaces: [],
-  notNamespaces: [],
-  principals: [],
-  notPrincipals: [],
-  sourceIps: [],
-  notSourceIps: [],
-  destinationIps: [],
-  notDestinationIps: [],
-  destinationPorts: [],
-  notDestinationPorts: [],
-  serviceAccounts: [],
-  notServiceAccounts: [],
-};
+import { emptyMatch, type Match, type Rule } from '../../mesh/model/authorization.ts';
 
 /** A rule of one clause with one match. */
 export function rule(name: string, match: Partial<Match>): Rule {
-  return { name, clauses: [{ matches: [{ ...nothing, ...match }] }] };
+  return { name, clauses: [{ matches: [{ ...emptyMatch, ...match }] }] };
 }
 
 /** Matches the pods of namespace `shop` with this service account. */

@@ -4,27 +4,10 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { requestAuthenticationKey } from '../../../mesh/model/key.ts';
 import type { HttpTrafficPolicy } from '../../../mesh/model/traffic-policy.ts';
 import type { WaypointConfig } from '../../../mesh/model/routing.ts';
 import { gateway, PlaneRig } from '../../testing/plane-rig.ts';
-
-const authentication = {
-  key: requestAuthenticationKey('shop', 'tokens'),
-  namespace: 'shop',
-  targets: [{ kind: 'gateway', gateway }],
-  rules: [
-    {
-      issuer: 'https://issuer.test',
-      audiences: [],
-      keys: { kind: 'inline', jwks: '{"keys":[]}' },
-      locations: [{ kind: 'header', name: 'authorization', prefix: 'Bearer ' }],
-      claimHeaders: [{ claim: 'sub', header: 'x-user' }],
-      forward: false,
-      payloadHeader: undefined,
-    },
-  ],
-} as const;
+import { keylessAuthentication } from '../../testing/token-rules.ts';
 
 /** What the application sees of what a client sends that first is silent, or begins with an empty line. */
 async function evade(
@@ -65,7 +48,7 @@ describe('a client of a port of unknown protocol', () => {
     { silent: false, begin: '\r\n' },
   ])('cannot forge the headers of claims (silent: $silent)', async ({ silent, begin }) => {
     await using rig = new PlaneRig();
-    rig.apply({ requestAuthentications: [authentication] });
+    rig.apply({ requestAuthentications: [keylessAuthentication] });
     const { seen } = await evade(rig, { silent, text: forged(begin) });
     expect(seen.map(({ headers }) => headers['x-user'])).not.toContain('root');
   });
