@@ -1,27 +1,61 @@
-// Regenerates the committed TypeScript of mesh/xds/proto with buf and its local plugin; needs no network.
-// `--check` generates into a temporary directory instead and fails when the committed files differ.
+// Regenerates what is committed and made from something else: the TypeScript of mesh/xds/proto, with buf and its local
+// plugin, and the Helm chart, from manifests/. Needs no network. `--check` generates into a temporary directory instead
+// and fails when the committed files differ.
 
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { chartFiles } from '../cli/chart/chart-files.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const protoDir = join(root, 'mesh/xds/proto');
-const generatedDir = join(root, 'mesh/xds/gen');
+
+interface Product {
+  /** Committed folder, below the root. */
+  readonly folder: string;
+  /** What it is made from, for people. */
+  readonly source: string;
+  readonly generate: (outputDir: string) => void;
+}
+
+const products: readonly Product[] = [
+  { folder: 'mesh/xds/gen', source: 'mesh/xds/proto', generate: generateProtocol },
+  { folder: 'charts/weft', source: 'manifests/ and cli/chart', generate: generateChart },
+];
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
-const freshDir = mkdtempSync(join(tmpdir(), 'weft-generate-'));
-try {
-  generate(freshDir);
-  process.exitCode = values.check ? report(differences(generatedDir, freshDir)) : replace(freshDir);
-} finally {
-  rmSync(freshDir, { recursive: true, force: true });
+process.exitCode = 0;
+for (const product of products) {
+  const freshDir = mkdtempSync(join(tmpdir(), 'weft-generate-'));
+  try {
+    product.generate(freshDir);
+    if (values.check) report(product, differences(join(root, product.folder), freshDir));
+    else replace(join(root, product.folder), freshDir);
+  } finally {
+    rmSync(freshDir, { recursive: true, force: true });
+  }
+}
+
+function generateChart(outputDir: string): void {
+  for (const [path, text] of chartFiles()) {
+    mkdirSync(dirname(join(outputDir, path)), { recursive: true });
+    writeFileSync(join(outputDir, path), text);
+  }
 }
 
 /** Runs buf with the plugin of this project, on the node that runs this script. */
-function generate(outputDir: string): void {
+function generateProtocol(outputDir: string): void {
   const plugin = {
     local: [process.execPath, join(root, 'node_modules/@bufbuild/protoc-gen-es/bin/protoc-gen-es')],
     out: outputDir,
@@ -62,16 +96,15 @@ function readOrNothing(path: string): string | undefined {
   }
 }
 
-function report(changed: readonly string[]): number {
-  if (changed.length === 0) return 0;
+function report({ folder, source }: Product, changed: readonly string[]): void {
+  if (changed.length === 0) return;
   process.stderr.write(
-    `Generated code is not what mesh/xds/proto says; run "npm run generate" and commit:\n${changed.map((name) => `  mesh/xds/gen/${name}\n`).join('')}`,
+    `Generated files are not what ${source} says; run "npm run generate" and commit:\n${changed.map((name) => `  ${folder}/${name}\n`).join('')}`,
   );
-  return 1;
+  process.exitCode = 1;
 }
 
-function replace(fresh: string): number {
-  rmSync(generatedDir, { recursive: true, force: true });
-  cpSync(fresh, generatedDir, { recursive: true });
-  return 0;
+function replace(folder: string, fresh: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  cpSync(fresh, folder, { recursive: true });
 }

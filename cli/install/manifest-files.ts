@@ -23,28 +23,37 @@ export const ztunnelFiles = ['service-account.yaml', 'daemon-set.yaml'] as const
 
 export type OptionalFile = 'pod-disruption-budget.yaml' | 'service-monitor.yaml';
 
-/** Texts of the custom resource definitions, as they are. */
-export function readDefinitions(): readonly string[] {
+/** One object of an installation. */
+export interface ManifestFile {
+  /** Below manifests/, as `controller/deployment.yaml`. */
+  readonly path: string;
+  readonly document: Document;
+}
+
+/** Texts of the custom resource definitions, as they are, by path below manifests/. */
+export function readDefinitions(): ReadonlyMap<string, string> {
   const names = readdirSync(join(folder, 'crds')).filter((name) => name.endsWith('.yaml'));
-  return names.sort().map((name) => readFileSync(join(folder, 'crds', name), 'utf8'));
+  return new Map(
+    names.sort().map((name) => [`crds/${name}`, readFileSync(join(folder, 'crds', name), 'utf8')]),
+  );
 }
 
 /** Of the controller, then of the node tunnel. */
-export function readProgramFiles(): Document[] {
+export function readProgramFiles(): ManifestFile[] {
   return [
-    ...controllerFiles.map((name) => read('controller', name)),
-    ...ztunnelFiles.map((name) => read('ztunnel', name)),
+    ...controllerFiles.map((name) => read(`controller/${name}`)),
+    ...ztunnelFiles.map((name) => read(`ztunnel/${name}`)),
   ];
 }
 
-export function readOptionalFile(name: OptionalFile): Document {
-  return read('optional', name);
+export function readOptionalFile(name: OptionalFile): ManifestFile {
+  return read(`optional/${name}`);
 }
 
 /** One document a file. Throws if a file of the installation is broken. */
-function read(directory: string, name: string): Document {
-  const document = parseDocument(readFileSync(join(folder, directory, name), 'utf8'));
+function read(path: string): ManifestFile {
+  const document = parseDocument(readFileSync(join(folder, path), 'utf8'));
   const [error] = document.errors;
   if (error !== undefined) throw error;
-  return document;
+  return { path, document };
 }

@@ -48,7 +48,7 @@ describe('weft install', () => {
     ];
     const files = names.map((name) => readFileSync(join(manifests, name), 'utf8'));
     const { out, err } = await install();
-    expect(out).toBe([...readDefinitions(), ...files].join('---\n'));
+    expect(out).toBe([...readDefinitions().values(), ...files].join('---\n'));
     expect(err).toContain('placeholder');
   });
 

@@ -17,18 +17,26 @@ export interface InstallParts {
   readonly serviceMonitor: boolean;
 }
 
-export function renderInstallation(settings: InstallSettings, { serviceMonitor }: InstallParts): string {
-  const documents = readProgramFiles();
-  if ((settings.replicas ?? 1) > 1) documents.push(readOptionalFile('pod-disruption-budget.yaml'));
-  if (serviceMonitor) documents.push(readOptionalFile('service-monitor.yaml'));
-  for (const document of documents) {
+export function renderInstallation(settings: InstallSettings, parts: InstallParts): string {
+  return [...readDefinitions().values(), ...renderPrograms(settings, parts).values()].join('---\n');
+}
+
+/** Everything but the definitions: the text of each object by its path below manifests/. */
+export function renderPrograms(
+  settings: InstallSettings,
+  { serviceMonitor }: InstallParts,
+): ReadonlyMap<string, string> {
+  const files = readProgramFiles();
+  if ((settings.replicas ?? 1) > 1) files.push(readOptionalFile('pod-disruption-budget.yaml'));
+  if (serviceMonitor) files.push(readOptionalFile('service-monitor.yaml'));
+  for (const { document } of files) {
     moveNamespace(document, settings.namespace);
     if (document.get('kind') === 'Deployment') customiseDeployment(document, settings);
     if (document.get('kind') === 'DaemonSet') customiseDaemonSet(document, settings);
     if (document.get('kind') === 'Role') customiseRole(document, settings);
     if (serviceMonitor && document.get('kind') === 'Service') exposeMetrics(document);
   }
-  return [...readDefinitions(), ...documents.map(print)].join('---\n');
+  return new Map(files.map(({ path, document }) => [path, print(document)]));
 }
 
 /** Lines are not folded: they stay as they are in the files. */

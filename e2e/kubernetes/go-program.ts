@@ -17,6 +17,8 @@ export interface GoProgram {
   readonly module: string;
   /** Name of its test file, of a program that is a suite of tests (`go test -c`); else it is made from main.go. */
   readonly testFile?: string;
+  /** Import path of a program that a required module has ready; else it is made from main.go. */
+  readonly package?: string;
   /** What people call it, with version. */
   readonly title: string;
   /** How long building takes, for people. */
@@ -55,7 +57,19 @@ async function build(program: GoProgram, binary: string, { env, onBuild }: Build
   const unfinished = `${binary}.${process.pid}`;
   const verb = program.testFile === undefined ? ['build'] : ['test', '-c'];
   const built = await run(
-    ['nice', '-n', '19', 'go', ...verb, '-trimpath', '-ldflags', flags, '-o', unfinished, '.'],
+    [
+      'nice',
+      '-n',
+      '19',
+      'go',
+      ...verb,
+      '-trimpath',
+      '-ldflags',
+      flags,
+      '-o',
+      unfinished,
+      program.package ?? '.',
+    ],
     { cwd: program.module, env: { ...env, CGO_ENABLED: '0', GOFLAGS: '-mod=readonly -buildvcs=false' } },
   );
   if (built.status !== 0) {
@@ -67,10 +81,10 @@ async function build(program: GoProgram, binary: string, { env, onBuild }: Build
   await rename(unfinished, binary);
 }
 
-async function sourceHash({ module, testFile }: GoProgram): Promise<string> {
+async function sourceHash({ module, testFile, package: ready }: GoProgram): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of ['go.mod', 'go.sum', testFile ?? 'main.go'])
-    hash.update(await readFile(join(module, name)));
+  const own = ready === undefined ? [testFile ?? 'main.go'] : [];
+  for (const name of ['go.mod', 'go.sum', ...own]) hash.update(await readFile(join(module, name)));
   return hash.digest('hex').slice(0, 16);
 }
 

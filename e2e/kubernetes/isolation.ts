@@ -10,6 +10,8 @@ export interface Isolation {
   readonly stateRoot: string;
   /** Folder with the CRDs of Gateway API: `standard/` and `experimental/`; undefined if it could not be had. */
   readonly gatewayCrds?: string;
+  /** The program of Helm. */
+  readonly helm: string;
 }
 
 const variable = 'WEFT_KUBE_RUN';
@@ -44,4 +46,8 @@ export function stateRoot(): string {
 
 export function gatewayCrds(): string | undefined {
   return isolation().gatewayCrds;
+}
+
+export function helmProgram(): string {
+  return isolation().helm;
 }

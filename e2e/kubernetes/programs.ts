@@ -53,6 +53,15 @@ const coredns: GoProgram = {
   duration: 'about 2 min',
 };
 
+const helm: GoProgram = {
+  name: 'helm',
+  folder: 'helm',
+  module: fileURLToPath(new URL('programs/helm/', import.meta.url)),
+  package: 'helm.sh/helm/v3/cmd/helm',
+  title: 'Helm',
+  duration: 'about 2 min',
+};
+
 /** Throws RigError `PROGRAMS_MISSING` with one line for people, or `BUILD_FAILED`. */
 export async function findPrograms(options: BuildOptions): Promise<Programs> {
   const { env } = options;
@@ -86,6 +95,11 @@ export async function findKubectl(options: BuildOptions): Promise<string> {
   const { env } = options;
   const given = (await inAssets(env['KUBEBUILDER_ASSETS'], 'kubectl')) ?? (await onPath(env, 'kubectl'));
   return given ?? join(await builtKubernetes(options), 'kubectl');
+}
+
+/** Always ours: what charts come to differs between versions. */
+export async function findHelm(options: BuildOptions): Promise<string> {
+  return await builtProgram(helm, options);
 }
 
 async function findEtcd(env: NodeJS.ProcessEnv): Promise<string> {
