@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { makeWorkload } from '../mesh/model/fixture.ts';
+import { makeNodePod, makeWorkload } from '../mesh/model/fixture.ts';
 import { emptyModel, type Model } from '../mesh/model/model.ts';
 import type { Workload } from '../mesh/model/workload.ts';
 import { ManualClock } from '../mesh/runtime/clock.ts';
@@ -34,6 +34,15 @@ describe('ModelPodsOnNode', () => {
     pods.update(modelWith(fields));
     expect(pods.hasServiceAccount('node-1', identity)).toBe(false);
     expect(pods.hasServiceAccount('', identity)).toBe(false);
+  });
+
+  it('knows a pod that is about to start, before it is a workload', () => {
+    const pods = new ModelPodsOnNode({ clock: new ManualClock() });
+    const starting = makeNodePod('a', { serviceAccount: 'web' });
+    pods.update({ ...emptyModel, pods: new Map([[starting.uid, starting]]) });
+    expect(pods.hasServiceAccount('node-1', identity)).toBe(true);
+    pods.update({ ...emptyModel, pods: new Map([[starting.uid, { ...starting, enrolled: false }]]) });
+    expect(pods.hasServiceAccount('node-1', identity)).toBe(false);
   });
 
   it('ends a wait when the pod appears', async () => {

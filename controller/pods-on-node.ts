@@ -1,5 +1,6 @@
 // Which service accounts run on which node, from the current model: what the certificate service may grant to a node.
-// Only captured pods count; an endpoint without a node (a machine of its own) is nobody's to ask for here.
+// Only captured pods count, those that are about to start too; an endpoint without a node (a machine of its own) is
+// nobody's to ask for here.
 
 import type { Model } from '../mesh/model/model.ts';
 import { formatPrincipal, type Identity, identityOf } from '../mesh/model/spiffe-id.ts';
@@ -24,13 +25,16 @@ export class ModelPodsOnNode implements PodsOnNode {
   /** Takes over a new model; answers everybody who waits for a pod of it. */
   update(model: Model): void {
     const principals = new Map<string, Set<string>>();
-    for (const workload of model.workloads.values()) {
-      if (workload.tunnelProtocol !== 'hbone' || workload.node === '') continue;
-      const principal = formatPrincipal(identityOf(workload));
-      const known = principals.get(workload.node);
-      if (known === undefined) principals.set(workload.node, new Set([principal]));
+    const grant = (holder: Identity & { readonly node: string }): void => {
+      const principal = formatPrincipal(identityOf(holder));
+      const known = principals.get(holder.node);
+      if (known === undefined) principals.set(holder.node, new Set([principal]));
       else known.add(principal);
+    };
+    for (const workload of model.workloads.values()) {
+      if (workload.tunnelProtocol === 'hbone' && workload.node !== '') grant(workload);
     }
+    for (const pod of model.pods.values()) if (pod.enrolled) grant(pod);
     this.#principals = principals;
     for (const waiter of this.#waiters) {
       if (this.hasServiceAccount(waiter.node, waiter.identity)) waiter.finish(true);

@@ -20,6 +20,7 @@ import {
   addressType,
   authorizationType,
   httpAuthorizationType,
+  enrolledNamespacesType,
   meshConfigType,
   nodePodType,
   requestAuthenticationType,
@@ -27,7 +28,7 @@ import {
   waypointType,
 } from '../mesh/xds/type-urls.ts';
 import { decodeWaypoint } from '../mesh/xds/waypoint-codec.ts';
-import { decodeMeshConfig, decodeNodePod } from '../mesh/xds/weft-codec.ts';
+import { decodeEnrolledNamespaces, decodeMeshConfig, decodeNodePod } from '../mesh/xds/weft-codec.ts';
 import { ModelPublisher } from './publish.ts';
 import { buildResources } from './resources/resources.ts';
 import { parseManifest } from './source/parse-manifest.ts';
@@ -141,6 +142,7 @@ function readBack(store: ResourceStore): Model {
       ({ key }) => key,
     ),
     meshConfig,
+    enrolledNamespaces: all(enrolledNamespacesType, decodeEnrolledNamespaces).flat(),
   };
 }
 

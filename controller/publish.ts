@@ -23,7 +23,10 @@ export class ModelPublisher {
   publish(model: Model): ModelDelta {
     const delta = diffModel(this.model, model);
     // The first time the mesh's settings go out even if they are the built-in ones.
-    const first = this.#model === undefined ? { ...delta, meshConfig: model.meshConfig } : delta;
+    const first =
+      this.#model === undefined
+        ? { ...delta, meshConfig: model.meshConfig, enrolledNamespaces: model.enrolledNamespaces }
+        : delta;
     if (!isEmptyDelta(first)) publish(this.#store, first);
     this.#model = model;
     return first;

@@ -93,7 +93,7 @@ export class PodManager {
         continue;
       }
       present.add(pod.uid);
-      if (pod.enrolled) wanted.set(pod.uid, pod);
+      if (pod.enrolled && pod.addresses.length > 0) wanted.set(pod.uid, pod);
     }
     for (const entry of [...this.#entries.values()]) {
       const pod = wanted.get(entry.pod.uid);

@@ -1,5 +1,6 @@
-// Pods to workloads, and to the pods a node captures. A pod that ended or has no address is no
-// workload; two pods never share an address or a network namespace, because either would mix up identities.
+// Pods to workloads, and to the pods a node captures. A pod that ended or has no address is no workload, but in a cluster
+// its node hears of it before it has one: the CNI step needs to know whom it captures. Two pods never share an address or
+// a network namespace, because either would mix up identities.
 
 import { type IpAddress, parseIpAddress } from '../../mesh/model/ip-address.ts';
 import { type NodePod, podReference } from '../../mesh/model/node-pod.ts';
@@ -41,11 +42,13 @@ export function translatePods(context: PodsContext): TranslatedPods {
     if (pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed') continue;
     reportUnknownMode(context, pod);
     const addresses = claimAddresses(context, pod, addressOwners);
-    if (addresses.length === 0) continue;
+    if (addresses.length === 0 && (context.standalone || pod.spec.nodeName === '')) continue;
     const waypoint = waypointOf(context, pod);
     const draft = makeDraft(context, { pod, addresses, waypoint });
-    waypoint?.pods.push(draft);
-    drafts.push(draft);
+    if (addresses.length > 0) {
+      waypoint?.pods.push(draft);
+      drafts.push(draft);
+    }
     // A waypoint speaks the mesh's protocol itself; captured, its connections would run in a circle.
     const enrolled = waypoint === undefined && draft.base.tunnelProtocol === 'hbone';
     const nodePod = context.standalone

@@ -8,7 +8,7 @@ import type { GatewayKey } from '../../mesh/model/routing.ts';
 import type { Resources } from '../resources/resources.ts';
 import { translateAuthorizationPolicies } from './authorization-policies.ts';
 import { joinEndpointSlices, joinSelectedWorkloads } from './endpoints.ts';
-import { unknownMode } from './enrolment.ts';
+import { enrolledNamespaces, unknownMode } from './enrolment.ts';
 import { translateWorkloadEntries } from './external-workloads.ts';
 import { finishGateways } from './gateway-statuses.ts';
 import { translateGateways, type Waypoint, waypointServices } from './gateways.ts';
@@ -100,6 +100,7 @@ export function* translateInSteps(
     routings: sortedMap(routings, ({ key }) => key),
     requestAuthentications: sortedMap(requestAuthentications, ({ key }) => key),
     meshConfig,
+    enrolledNamespaces: enrolledNamespaces(resources, { own: rootNamespace }),
   };
   return { model, statuses: withAncestors(statuses.finish(), resources) };
 }

@@ -54,6 +54,9 @@ export function diffModel(previous: Model, next: Model): ModelDelta {
     routings: routings.stored,
     requestAuthentications: requestAuthentications.stored,
     ...(modelEqual(previous.meshConfig, next.meshConfig) ? {} : { meshConfig: next.meshConfig }),
+    ...(modelEqual(previous.enrolledNamespaces, next.enrolledNamespaces)
+      ? {}
+      : { enrolledNamespaces: next.enrolledNamespaces }),
     removed: {
       workloads: workloads.removed,
       services: services.removed,

@@ -3,6 +3,7 @@
 import type { AuthorizationPolicy } from './authorization.ts';
 import { type IpAddress, parseIpAddress } from './ip-address.ts';
 import { policyKey, serviceKey } from './key.ts';
+import { type NodePod, podReference } from './node-pod.ts';
 import type { Service, VirtualAddress } from './service.ts';
 import type { Workload, WorkloadUid } from './workload.ts';
 
@@ -35,6 +36,22 @@ export function makeWorkload(uid: string, fields: Partial<Workload> = {}): Workl
     locality: { region: '', zone: '', subzone: '' },
     services: new Map(),
     authorizationPolicies: [],
+    ...fields,
+  };
+}
+
+/** Enrolled, not started: of `web` in `shop` on node-1, with the Kubernetes UID `uid-UID`. */
+export function makeNodePod(uid: string, fields: Partial<NodePod> = {}): NodePod {
+  return {
+    uid: uid as WorkloadUid,
+    name: 'web',
+    namespace: 'shop',
+    serviceAccount: 'default',
+    trustDomain: 'cluster.local',
+    node: 'node-1',
+    addresses: [],
+    netns: podReference(`uid-${uid}`),
+    enrolled: true,
     ...fields,
   };
 }

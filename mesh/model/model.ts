@@ -17,6 +17,8 @@ export interface Model {
   readonly routings: ReadonlyMap<RoutingKey, ServiceRouting>;
   readonly requestAuthentications: ReadonlyMap<RequestAuthenticationKey, RequestAuthentication>;
   readonly meshConfig: MeshConfig;
+  /** Names, sorted: where a pod that says nothing itself is captured. */
+  readonly enrolledNamespaces: readonly string[];
 }
 
 /** A change between two models. Structured-clone safe, so it can be posted to a worker thread as it is. */
@@ -29,6 +31,7 @@ export interface ModelDelta {
   readonly routings: readonly ServiceRouting[];
   readonly requestAuthentications: readonly RequestAuthentication[];
   readonly meshConfig?: MeshConfig;
+  readonly enrolledNamespaces?: readonly string[];
   readonly removed: {
     readonly workloads: readonly WorkloadUid[];
     readonly services: readonly ServiceKey[];
@@ -49,6 +52,7 @@ export const emptyModel: Model = Object.freeze({
   routings: new Map(),
   requestAuthentications: new Map(),
   meshConfig: defaultMeshConfig,
+  enrolledNamespaces: [],
 });
 
 /** Nothing changes; the base of a hand-written delta: `{ ...emptyDelta, pods: [pod] }`. */
@@ -72,7 +76,7 @@ export const emptyDelta: ModelDelta = Object.freeze({
 });
 
 export function isEmptyDelta(delta: ModelDelta): boolean {
-  const { removed, meshConfig, ...stored } = delta;
-  if (meshConfig !== undefined) return false;
+  const { removed, meshConfig, enrolledNamespaces, ...stored } = delta;
+  if (meshConfig !== undefined || enrolledNamespaces !== undefined) return false;
   return [...Object.values(stored), ...Object.values(removed)].every((list) => list.length === 0);
 }

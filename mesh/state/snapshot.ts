@@ -24,6 +24,7 @@ interface Parts {
   readonly routings: ShardedMap<RoutingKey, ServiceRouting>;
   readonly requestAuthentications: ShardedMap<RequestAuthenticationKey, RequestAuthentication>;
   readonly meshConfig: MeshConfig;
+  readonly enrolledNamespaces: readonly string[];
 }
 
 export class Snapshot {
@@ -46,6 +47,7 @@ export class Snapshot {
       routings: ShardedMap.empty(),
       requestAuthentications: ShardedMap.empty(),
       meshConfig: defaultMeshConfig,
+      enrolledNamespaces: [],
     });
   }
 
@@ -79,6 +81,11 @@ export class Snapshot {
 
   get meshConfig(): MeshConfig {
     return this.#parts.meshConfig;
+  }
+
+  /** Names, sorted. */
+  get enrolledNamespaces(): readonly string[] {
+    return this.#parts.enrolledNamespaces;
   }
 
   workloadByUid(uid: WorkloadUid): Workload | undefined {
@@ -170,6 +177,7 @@ export class Snapshot {
       routings: new Map(this.routings.entries()),
       requestAuthentications: new Map(this.requestAuthentications.entries()),
       meshConfig: this.meshConfig,
+      enrolledNamespaces: this.enrolledNamespaces,
     };
   }
 
@@ -191,6 +199,7 @@ export class Snapshot {
         (authentication) => authentication.key,
       ),
       meshConfig: delta.meshConfig ?? this.meshConfig,
+      enrolledNamespaces: delta.enrolledNamespaces ?? this.enrolledNamespaces,
     });
   }
 }

@@ -83,8 +83,10 @@ function effectiveDelta(snapshot: Snapshot, delta: ModelDelta): ModelDelta {
     delta.requestAuthentications,
     (value) => value.key,
   );
-  const { meshConfig } = delta;
+  const { meshConfig, enrolledNamespaces } = delta;
   const newMeshConfig = meshConfig !== undefined && !modelEqual(meshConfig, snapshot.meshConfig);
+  const newEnrolled =
+    enrolledNamespaces !== undefined && !modelEqual(enrolledNamespaces, snapshot.enrolledNamespaces);
   return {
     workloads: workloads.stored,
     services: services.stored,
@@ -94,6 +96,7 @@ function effectiveDelta(snapshot: Snapshot, delta: ModelDelta): ModelDelta {
     routings: routings.stored,
     requestAuthentications: requestAuthentications.stored,
     ...(newMeshConfig ? { meshConfig } : {}),
+    ...(newEnrolled ? { enrolledNamespaces } : {}),
     removed: {
       workloads: workloads.removed,
       services: services.removed,

@@ -209,12 +209,14 @@ test('publishing a whole model again tells only what is different', async () => 
     routings: new Map(),
     requestAuthentications: new Map(),
     meshConfig: defaultMeshConfig,
+    enrolledNamespaces: ['shop'],
   };
   publishModel(server.store, model);
   const client = node(server);
   await client.until(() => client.synced > 0);
   expect(client.workloads).toEqual(model.workloads);
   expect(client.pods).toEqual(model.pods);
+  expect(client.enrolledNamespaces).toEqual(['shop']);
   const told = client.deltas.length;
   publishModel(server.store, { ...model, workloads: new Map([[makeWorkload('a').uid, makeWorkload('a')]]) });
   server.store.flush();

@@ -16,6 +16,7 @@ import { encodeService } from './service-codec.ts';
 import {
   addressType,
   authorizationType,
+  enrolledNamespacesType,
   httpAuthorizationType,
   meshConfigType,
   nodePodType,
@@ -24,13 +25,16 @@ import {
   waypointType,
 } from './type-urls.ts';
 import { encodeWaypoint } from './waypoint-codec.ts';
-import { encodeMeshConfig, encodeNodePod } from './weft-codec.ts';
+import { encodeEnrolledNamespaces, encodeMeshConfig, encodeNodePod } from './weft-codec.ts';
 import { encodeWorkload } from './workload-codec.ts';
 
 /** Pushes follow by themselves, debounced; a value that is on the wire already is no change. */
 export function publish(store: ResourceStore, delta: ModelDelta): void {
   const { removed } = delta;
   if (delta.meshConfig) store.apply(meshConfigType, { upserted: [encodeMeshConfig(delta.meshConfig)] });
+  if (delta.enrolledNamespaces) {
+    store.apply(enrolledNamespacesType, { upserted: [encodeEnrolledNamespaces(delta.enrolledNamespaces)] });
+  }
   // A policy that came to concern waypoints only is gone for node tunnels.
   const unsent = delta.policies.filter((policy) => toL4(policy) === undefined).map(({ key }) => key);
   store.apply(authorizationType, {
@@ -58,6 +62,7 @@ export function publish(store: ResourceStore, delta: ModelDelta): void {
 export function publishModel(store: ResourceStore, model: Model): void {
   const policies = [...model.policies.values()];
   store.set(meshConfigType, [encodeMeshConfig(model.meshConfig)]);
+  store.set(enrolledNamespacesType, [encodeEnrolledNamespaces(model.enrolledNamespaces)]);
   store.set(authorizationType, policies.flatMap(encodeL4));
   store.set(httpAuthorizationType, policies.map(encodeHttpAuthorization));
   const authentications = [...model.requestAuthentications.values()];

@@ -18,6 +18,7 @@ import type { Decoded } from './resource.ts';
 import {
   addressType,
   authorizationType,
+  enrolledNamespacesType,
   httpAuthorizationType,
   meshConfigType,
   nodePodType,
@@ -26,7 +27,13 @@ import {
   waypointType,
   type XdsType,
 } from './type-urls.ts';
-import { decodeMeshConfig, decodeNodePod, meshConfigName } from './weft-codec.ts';
+import {
+  decodeEnrolledNamespaces,
+  decodeMeshConfig,
+  decodeNodePod,
+  enrolledNamespacesName,
+  meshConfigName,
+} from './weft-codec.ts';
 
 export interface RefusedResource {
   readonly name: string;
@@ -54,6 +61,7 @@ type Value =
   | { readonly kind: 'waypoint'; readonly key: string; readonly value: WaypointConfig }
   | { readonly kind: 'routing'; readonly key: string; readonly value: ServiceRouting }
   | { readonly kind: 'requestAuthentication'; readonly key: string; readonly value: RequestAuthentication }
+  | { readonly kind: 'enrolledNamespaces'; readonly key: string; readonly value: readonly string[] }
   | { readonly kind: 'meshConfig'; readonly key: string; readonly value: MeshConfig };
 
 /** Kinds by type, in the order in which the name in a removal is tried (WIRE 3.2: workload uid, then service). */
@@ -61,6 +69,7 @@ const kindsOf: Readonly<Record<XdsType, readonly Value['kind'][]>> = {
   [addressType]: ['workload', 'service'],
   [authorizationType]: ['policy'],
   [nodePodType]: ['pod'],
+  [enrolledNamespacesType]: ['enrolledNamespaces'],
   [meshConfigType]: ['meshConfig'],
   [waypointType]: ['waypoint'],
   [serviceRoutingType]: ['routing'],
@@ -126,6 +135,12 @@ export class ResponseReader {
         }));
       case nodePodType:
         return convert(decodeNodePod(any), (value) => ({ kind: 'pod', key: value.uid, value }));
+      case enrolledNamespacesType:
+        return convert(decodeEnrolledNamespaces(any), (value) => ({
+          kind: 'enrolledNamespaces',
+          key: enrolledNamespacesName,
+          value,
+        }));
       case meshConfigType:
         return convert(decodeMeshConfig(any), (value) => ({
           kind: 'meshConfig',
@@ -186,6 +201,8 @@ function toDelta(values: readonly Value[], gone: readonly ModelKey<Value['kind']
     gone.flatMap((item) => (item.kind === kind ? [item.key as Key] : []));
   const meshConfig =
     valuesOf('meshConfig')[0] ?? (goneOf('meshConfig').length > 0 ? defaultMeshConfig : undefined);
+  const enrolledNamespaces =
+    valuesOf('enrolledNamespaces')[0] ?? (goneOf('enrolledNamespaces').length > 0 ? [] : undefined);
   return {
     ...emptyDelta,
     workloads: valuesOf('workload'),
@@ -196,6 +213,7 @@ function toDelta(values: readonly Value[], gone: readonly ModelKey<Value['kind']
     routings: valuesOf('routing'),
     requestAuthentications: valuesOf('requestAuthentication'),
     ...(meshConfig && { meshConfig }),
+    ...(enrolledNamespaces && { enrolledNamespaces }),
     removed: {
       ...emptyDelta.removed,
       workloads: goneOf<WorkloadUid>('workload'),

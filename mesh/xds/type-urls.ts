@@ -4,6 +4,7 @@ export const addressType = 'type.googleapis.com/istio.workload.Address';
 export const authorizationType = 'type.googleapis.com/istio.security.Authorization';
 export const meshConfigType = 'type.googleapis.com/weft.v1.MeshConfig';
 export const nodePodType = 'type.googleapis.com/weft.v1.NodePod';
+export const enrolledNamespacesType = 'type.googleapis.com/weft.v1.EnrolledNamespaces';
 
 export const waypointType = 'type.googleapis.com/weft.v1.Waypoint';
 export const serviceRoutingType = 'type.googleapis.com/weft.v1.ServiceRouting';
@@ -14,7 +15,7 @@ export const requestAuthenticationType = 'type.googleapis.com/weft.v1.RequestAut
 export const istioTypes = [addressType, authorizationType] as const;
 
 /** Types that only a Weft controller serves. */
-export const weftTypes = [meshConfigType, nodePodType] as const;
+export const weftTypes = [meshConfigType, enrolledNamespacesType, nodePodType] as const;
 
 /** What only waypoints ask for: each resource is one JSON document of the model. */
 export const documentTypes = [
@@ -39,6 +40,7 @@ export const weftHeader = 'x-weft-xds';
  */
 export const pushOrder: readonly string[] = [
   meshConfigType,
+  enrolledNamespacesType,
   authorizationType,
   httpAuthorizationType,
   requestAuthenticationType,

@@ -14,8 +14,21 @@ import {
 } from './testing/model-arbitrary.ts';
 import type { EncodedResource } from './resource.ts';
 import { encodeService } from './service-codec.ts';
-import { addressType, authorizationType, meshConfigType, nodePodType } from './type-urls.ts';
-import { decodeMeshConfig, decodeNodePod, encodeMeshConfig, encodeNodePod } from './weft-codec.ts';
+import {
+  addressType,
+  authorizationType,
+  enrolledNamespacesType,
+  meshConfigType,
+  nodePodType,
+} from './type-urls.ts';
+import {
+  decodeEnrolledNamespaces,
+  decodeMeshConfig,
+  decodeNodePod,
+  encodeEnrolledNamespaces,
+  encodeMeshConfig,
+  encodeNodePod,
+} from './weft-codec.ts';
 import { encodeWorkload } from './workload-codec.ts';
 
 test('encodeMeshConfig() and decodeMeshConfig() give back every setting unchanged', () => {
@@ -44,12 +57,29 @@ test('decodeNodePod() assumes no part of an identity', () => {
   expect(decodeNodePod(any)).toEqual({ ok: false, reason: 'Field uid is empty' });
 });
 
+test('encodeEnrolledNamespaces() and decodeEnrolledNamespaces() give back the names', () => {
+  for (const names of [[], ['a', 'shop-1']]) {
+    expect(decodeEnrolledNamespaces(encodeEnrolledNamespaces(names).any)).toEqual({ ok: true, value: names });
+  }
+});
+
+test.each(['', 'Shop', 'a\nb', '-a', 'a'.repeat(64)])(
+  'decodeEnrolledNamespaces() refuses %j, which no namespace is called',
+  (name) => {
+    expect(decodeEnrolledNamespaces(encodeEnrolledNamespaces(['a', name]).any)).toEqual({
+      ok: false,
+      reason: expect.stringContaining('Field names[1] is no name of a namespace'),
+    });
+  },
+);
+
 describe('decoders', () => {
   const decoders = [
     [addressType, decodeAddress],
     [authorizationType, (any: EncodedResource['any']) => decodeAuthorization(any, 'n')],
     [meshConfigType, decodeMeshConfig],
     [nodePodType, decodeNodePod],
+    [enrolledNamespacesType, decodeEnrolledNamespaces],
   ] as const;
 
   test.each(decoders)('survive random bytes as %s', (typeUrl, decode) => {

@@ -1,4 +1,5 @@
-// Resources of our own types: weft.v1.MeshConfig (one, named "mesh") and weft.v1.NodePod (named by the pod's uid).
+// Resources of our own types: weft.v1.MeshConfig (one, named "mesh"), weft.v1.EnrolledNamespaces (one, named "enrolled")
+// and weft.v1.NodePod (named by the pod's uid).
 
 import { create } from '@bufbuild/protobuf';
 import type { Any } from '@bufbuild/protobuf/wkt';
@@ -7,11 +8,18 @@ import { defaultMeshConfig, type MeshConfig, type TracingConfig } from '../model
 import type { NodePod } from '../model/node-pod.ts';
 import type { WorkloadUid } from '../model/workload.ts';
 import { decode, decodeEnum, decodeIp, encodeEnum, reject, requireText } from './decode-field.ts';
-import { MeshConfigSchema, type MeshConfig_Tracing, NodePodSchema } from './gen/weft/v1/weft_pb.ts';
+import {
+  EnrolledNamespacesSchema,
+  MeshConfigSchema,
+  type MeshConfig_Tracing,
+  NodePodSchema,
+} from './gen/weft/v1/weft_pb.ts';
 import { type Decoded, type EncodedResource, encodeResource } from './resource.ts';
 
 /** Name of the only MeshConfig resource. */
 export const meshConfigName = 'mesh';
+/** Name of the only EnrolledNamespaces resource. */
+export const enrolledNamespacesName = 'enrolled';
 
 // Position 0 is the unset value: the built-in default applies.
 const mtlsModes = [defaultMeshConfig.mtls, 'permissive', 'strict'] as const;
@@ -54,6 +62,23 @@ function decodeTracing({ endpoint, samplingPercent }: MeshConfig_Tracing): Traci
 function isHttpUrl(text: string): boolean {
   const protocol = URL.parse(text)?.protocol;
   return protocol === 'http:' || protocol === 'https:';
+}
+
+export function encodeEnrolledNamespaces(names: readonly string[]): EncodedResource {
+  const message = create(EnrolledNamespacesSchema, { names: [...names] });
+  return encodeResource(EnrolledNamespacesSchema, message, { name: enrolledNamespacesName });
+}
+
+/** Never throws; the reason names the field. */
+export function decodeEnrolledNamespaces(any: Any): Decoded<readonly string[]> {
+  return decode(EnrolledNamespacesSchema, any, ({ names }) =>
+    names.map((name, i) => {
+      // RFC 1123 labels, as Kubernetes demands of namespaces: one a line is a format of its own elsewhere.
+      if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name))
+        reject(`names[${i}]`, `is no name of a namespace: ${JSON.stringify(name)}`);
+      return name;
+    }),
+  );
 }
 
 export function encodeNodePod(pod: NodePod): EncodedResource {

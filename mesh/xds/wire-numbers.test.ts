@@ -55,6 +55,7 @@ const numbers: readonly (readonly [DescMessage, string])[] = [
   [ca.IstioCertificateRequestSchema, 'csr 1 validity_duration 3 metadata 4'],
   [ca.IstioCertificateResponseSchema, 'cert_chain 1'],
   [weft.MeshConfigSchema, 'trust_domain 1 mtls 2 unknown_destinations 3 access_log 4 tracing 5 same_node 6'],
+  [weft.EnrolledNamespacesSchema, 'names 1'],
   [
     weft.NodePodSchema,
     'uid 1 name 2 namespace 3 service_account 4 trust_domain 5 node 6 addresses 7 netns 8 enrolled 9 same_node_proxy 10',

@@ -74,6 +74,7 @@ export class TestNode implements XdsClientHandler {
   readonly states: XdsClientState[] = [];
   readonly reasons: string[] = [];
   meshConfig: ModelDelta['meshConfig'];
+  enrolledNamespaces: ModelDelta['enrolledNamespaces'];
   synced = 0;
   #waiting: { holds: () => boolean; resolve: () => void }[] = [];
 
@@ -106,6 +107,7 @@ export class TestNode implements XdsClientHandler {
     for (const key of delta.removed.policies) this.policies.delete(key);
     for (const uid of delta.removed.pods) this.pods.delete(uid);
     if (delta.meshConfig) this.meshConfig = delta.meshConfig;
+    if (delta.enrolledNamespaces) this.enrolledNamespaces = delta.enrolledNamespaces;
     this.#check();
   }
 

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file weft/v1/weft.proto.
  */
 export const file_weft_v1_weft: GenFile = /*@__PURE__*/
-  fileDesc("ChJ3ZWZ0L3YxL3dlZnQucHJvdG8SB3dlZnQudjEi7QQKCk1lc2hDb25maWcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiYKBG10bHMYAiABKA4yGC53ZWZ0LnYxLk1lc2hDb25maWcuTXRscxJFChR1bmtub3duX2Rlc3RpbmF0aW9ucxgDIAEoDjInLndlZnQudjEuTWVzaENvbmZpZy5Vbmtub3duRGVzdGluYXRpb25zEjEKCmFjY2Vzc19sb2cYBCABKA4yHS53ZWZ0LnYxLk1lc2hDb25maWcuQWNjZXNzTG9nEiwKB3RyYWNpbmcYBSABKAsyGy53ZWZ0LnYxLk1lc2hDb25maWcuVHJhY2luZxIvCglzYW1lX25vZGUYBiABKA4yHC53ZWZ0LnYxLk1lc2hDb25maWcuU2FtZU5vZGUaNQoHVHJhY2luZxIQCghlbmRwb2ludBgBIAEoCRIYChBzYW1wbGluZ19wZXJjZW50GAIgASgBIjgKBE10bHMSFAoQTVRMU19VTlNQRUNJRklFRBAAEg4KClBFUk1JU1NJVkUQARIKCgZTVFJJQ1QQAiJQChNVbmtub3duRGVzdGluYXRpb25zEiQKIFVOS05PV05fREVTVElOQVRJT05TX1VOU1BFQ0lGSUVEEAASCQoFQUxMT1cQARIICgRERU5ZEAIiRwoJQWNjZXNzTG9nEhoKFkFDQ0VTU19MT0dfVU5TUEVDSUZJRUQQABIHCgNBTEwQARIMCghGQUlMVVJFUxACEgcKA09GRhADIjwKCFNhbWVOb2RlEhkKFVNBTUVfTk9ERV9VTlNQRUNJRklFRBAAEgoKBktFUk5FTBABEgkKBVBST1hZEAIiwQEKB05vZGVQb2QSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgEIAEoCRIUCgx0cnVzdF9kb21haW4YBSABKAkSDAoEbm9kZRgGIAEoCRIRCglhZGRyZXNzZXMYByADKAwSDQoFbmV0bnMYCCABKAkSEAoIZW5yb2xsZWQYCSABKAgSFwoPc2FtZV9ub2RlX3Byb3h5GAogASgIIogBCg5TZXJ2aWNlRGV0YWlscxISCgpwb3J0X25hbWVzGAEgAygJEi4KDnRyYWZmaWNfcG9saWN5GAIgASgLMhYud2VmdC52MS5UcmFmZmljUG9saWN5EjIKEHdheXBvaW50X21pc3NpbmcYAyABKA4yGC53ZWZ0LnYxLldheXBvaW50TWlzc2luZyJFCg9Xb3JrbG9hZERldGFpbHMSMgoQd2F5cG9pbnRfbWlzc2luZxgBIAEoDjIYLndlZnQudjEuV2F5cG9pbnRNaXNzaW5nIsUDCg1UcmFmZmljUG9saWN5EgsKA2tleRgBIAEoCRIfChJjb25uZWN0X3RpbWVvdXRfbXMYAiABKA1IAIgBARIcCg9pZGxlX3RpbWVvdXRfbXMYAyABKA1IAYgBARIcCg9tYXhfY29ubmVjdGlvbnMYBCABKA1IAogBARIaCg1kaWFsX2F0dGVtcHRzGAUgASgNSAOIAQESMwoJYmFsYW5jaW5nGAYgASgOMiAud2VmdC52MS5UcmFmZmljUG9saWN5LkJhbGFuY2luZxI0ChFvdXRsaWVyX2RldGVjdGlvbhgHIAEoCzIZLndlZnQudjEuT3V0bGllckRldGVjdGlvbiJyCglCYWxhbmNpbmcSGQoVQkFMQU5DSU5HX1VOU1BFQ0lGSUVEEAASDQoJUEVBS19FV01BEAESFQoRTEVBU1RfQ09OTkVDVElPTlMQAhIPCgtST1VORF9ST0JJThADEhMKD1dFSUdIVEVEX1JBTkRPTRAEQhUKE19jb25uZWN0X3RpbWVvdXRfbXNCEgoQX2lkbGVfdGltZW91dF9tc0ISChBfbWF4X2Nvbm5lY3Rpb25zQhAKDl9kaWFsX2F0dGVtcHRzIoEBChBPdXRsaWVyRGV0ZWN0aW9uEhwKFGNvbnNlY3V0aXZlX2ZhaWx1cmVzGAEgASgNEhgKEGJhc2VfZWplY3Rpb25fbXMYAiABKA0SFwoPbWF4X2VqZWN0aW9uX21zGAMgASgNEhwKFG1heF9lamVjdGlvbl9wZXJjZW50GAQgASgNIp4BChRBdXRob3JpemF0aW9uRGV0YWlscxI0CgZhY3Rpb24YASABKA4yJC53ZWZ0LnYxLkF1dGhvcml6YXRpb25EZXRhaWxzLkFjdGlvbhISCgpydWxlX25hbWVzGAIgAygJEg8KB2RyeV9ydW4YAyABKAgiKwoGQWN0aW9uEhYKEkFDVElPTl9VTlNQRUNJRklFRBAAEgkKBUFVRElUEAEiGAoIV2F5cG9pbnQSDAoEanNvbhgBIAEoCSIeCg5TZXJ2aWNlUm91dGluZxIMCgRqc29uGAEgASgJIiEKEUh0dHBBdXRob3JpemF0aW9uEgwKBGpzb24YASABKAkiJQoVUmVxdWVzdEF1dGhlbnRpY2F0aW9uEgwKBGpzb24YASABKAkqTAoPV2F5cG9pbnRNaXNzaW5nEiAKHFdBWVBPSU5UX01JU1NJTkdfVU5TUEVDSUZJRUQQABIKCgZSRUZVU0UQARILCgdMNF9PTkxZEAJiBnByb3RvMw");
+  fileDesc("ChJ3ZWZ0L3YxL3dlZnQucHJvdG8SB3dlZnQudjEi7QQKCk1lc2hDb25maWcSFAoMdHJ1c3RfZG9tYWluGAEgASgJEiYKBG10bHMYAiABKA4yGC53ZWZ0LnYxLk1lc2hDb25maWcuTXRscxJFChR1bmtub3duX2Rlc3RpbmF0aW9ucxgDIAEoDjInLndlZnQudjEuTWVzaENvbmZpZy5Vbmtub3duRGVzdGluYXRpb25zEjEKCmFjY2Vzc19sb2cYBCABKA4yHS53ZWZ0LnYxLk1lc2hDb25maWcuQWNjZXNzTG9nEiwKB3RyYWNpbmcYBSABKAsyGy53ZWZ0LnYxLk1lc2hDb25maWcuVHJhY2luZxIvCglzYW1lX25vZGUYBiABKA4yHC53ZWZ0LnYxLk1lc2hDb25maWcuU2FtZU5vZGUaNQoHVHJhY2luZxIQCghlbmRwb2ludBgBIAEoCRIYChBzYW1wbGluZ19wZXJjZW50GAIgASgBIjgKBE10bHMSFAoQTVRMU19VTlNQRUNJRklFRBAAEg4KClBFUk1JU1NJVkUQARIKCgZTVFJJQ1QQAiJQChNVbmtub3duRGVzdGluYXRpb25zEiQKIFVOS05PV05fREVTVElOQVRJT05TX1VOU1BFQ0lGSUVEEAASCQoFQUxMT1cQARIICgRERU5ZEAIiRwoJQWNjZXNzTG9nEhoKFkFDQ0VTU19MT0dfVU5TUEVDSUZJRUQQABIHCgNBTEwQARIMCghGQUlMVVJFUxACEgcKA09GRhADIjwKCFNhbWVOb2RlEhkKFVNBTUVfTk9ERV9VTlNQRUNJRklFRBAAEgoKBktFUk5FTBABEgkKBVBST1hZEAIiwQEKB05vZGVQb2QSCwoDdWlkGAEgASgJEgwKBG5hbWUYAiABKAkSEQoJbmFtZXNwYWNlGAMgASgJEhcKD3NlcnZpY2VfYWNjb3VudBgEIAEoCRIUCgx0cnVzdF9kb21haW4YBSABKAkSDAoEbm9kZRgGIAEoCRIRCglhZGRyZXNzZXMYByADKAwSDQoFbmV0bnMYCCABKAkSEAoIZW5yb2xsZWQYCSABKAgSFwoPc2FtZV9ub2RlX3Byb3h5GAogASgIIiMKEkVucm9sbGVkTmFtZXNwYWNlcxINCgVuYW1lcxgBIAMoCSKIAQoOU2VydmljZURldGFpbHMSEgoKcG9ydF9uYW1lcxgBIAMoCRIuCg50cmFmZmljX3BvbGljeRgCIAEoCzIWLndlZnQudjEuVHJhZmZpY1BvbGljeRIyChB3YXlwb2ludF9taXNzaW5nGAMgASgOMhgud2VmdC52MS5XYXlwb2ludE1pc3NpbmciRQoPV29ya2xvYWREZXRhaWxzEjIKEHdheXBvaW50X21pc3NpbmcYASABKA4yGC53ZWZ0LnYxLldheXBvaW50TWlzc2luZyLFAwoNVHJhZmZpY1BvbGljeRILCgNrZXkYASABKAkSHwoSY29ubmVjdF90aW1lb3V0X21zGAIgASgNSACIAQESHAoPaWRsZV90aW1lb3V0X21zGAMgASgNSAGIAQESHAoPbWF4X2Nvbm5lY3Rpb25zGAQgASgNSAKIAQESGgoNZGlhbF9hdHRlbXB0cxgFIAEoDUgDiAEBEjMKCWJhbGFuY2luZxgGIAEoDjIgLndlZnQudjEuVHJhZmZpY1BvbGljeS5CYWxhbmNpbmcSNAoRb3V0bGllcl9kZXRlY3Rpb24YByABKAsyGS53ZWZ0LnYxLk91dGxpZXJEZXRlY3Rpb24icgoJQmFsYW5jaW5nEhkKFUJBTEFOQ0lOR19VTlNQRUNJRklFRBAAEg0KCVBFQUtfRVdNQRABEhUKEUxFQVNUX0NPTk5FQ1RJT05TEAISDwoLUk9VTkRfUk9CSU4QAxITCg9XRUlHSFRFRF9SQU5ET00QBEIVChNfY29ubmVjdF90aW1lb3V0X21zQhIKEF9pZGxlX3RpbWVvdXRfbXNCEgoQX21heF9jb25uZWN0aW9uc0IQCg5fZGlhbF9hdHRlbXB0cyKBAQoQT3V0bGllckRldGVjdGlvbhIcChRjb25zZWN1dGl2ZV9mYWlsdXJlcxgBIAEoDRIYChBiYXNlX2VqZWN0aW9uX21zGAIgASgNEhcKD21heF9lamVjdGlvbl9tcxgDIAEoDRIcChRtYXhfZWplY3Rpb25fcGVyY2VudBgEIAEoDSKeAQoUQXV0aG9yaXphdGlvbkRldGFpbHMSNAoGYWN0aW9uGAEgASgOMiQud2VmdC52MS5BdXRob3JpemF0aW9uRGV0YWlscy5BY3Rpb24SEgoKcnVsZV9uYW1lcxgCIAMoCRIPCgdkcnlfcnVuGAMgASgIIisKBkFjdGlvbhIWChJBQ1RJT05fVU5TUEVDSUZJRUQQABIJCgVBVURJVBABIhgKCFdheXBvaW50EgwKBGpzb24YASABKAkiHgoOU2VydmljZVJvdXRpbmcSDAoEanNvbhgBIAEoCSIhChFIdHRwQXV0aG9yaXphdGlvbhIMCgRqc29uGAEgASgJIiUKFVJlcXVlc3RBdXRoZW50aWNhdGlvbhIMCgRqc29uGAEgASgJKkwKD1dheXBvaW50TWlzc2luZxIgChxXQVlQT0lOVF9NSVNTSU5HX1VOU1BFQ0lGSUVEEAASCgoGUkVGVVNFEAESCwoHTDRfT05MWRACYgZwcm90bzM");
 
 /**
  * One resource, named "mesh".
@@ -289,6 +289,28 @@ export const NodePodSchema: GenMessage<NodePod> = /*@__PURE__*/
   messageDesc(file_weft_v1_weft, 1);
 
 /**
+ * One resource, named "enrolled"; for node tunnels. Pods of these namespaces are captured unless their own label says
+ * otherwise, so what is known here holds for a pod that the mesh has not heard of yet.
+ *
+ * @generated from message weft.v1.EnrolledNamespaces
+ */
+export type EnrolledNamespaces = Message<"weft.v1.EnrolledNamespaces"> & {
+  /**
+   * Sorted.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message weft.v1.EnrolledNamespaces.
+ * Use `create(EnrolledNamespacesSchema)` to create a new message.
+ */
+export const EnrolledNamespacesSchema: GenMessage<EnrolledNamespaces> = /*@__PURE__*/
+  messageDesc(file_weft_v1_weft, 2);
+
+/**
  * In istio.workload.Service.extensions.
  *
  * @generated from message weft.v1.ServiceDetails
@@ -319,7 +341,7 @@ export type ServiceDetails = Message<"weft.v1.ServiceDetails"> & {
  * Use `create(ServiceDetailsSchema)` to create a new message.
  */
 export const ServiceDetailsSchema: GenMessage<ServiceDetails> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 2);
+  messageDesc(file_weft_v1_weft, 3);
 
 /**
  * In istio.workload.Workload.extensions.
@@ -338,7 +360,7 @@ export type WorkloadDetails = Message<"weft.v1.WorkloadDetails"> & {
  * Use `create(WorkloadDetailsSchema)` to create a new message.
  */
 export const WorkloadDetailsSchema: GenMessage<WorkloadDetails> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 3);
+  messageDesc(file_weft_v1_weft, 4);
 
 /**
  * @generated from message weft.v1.TrafficPolicy
@@ -385,7 +407,7 @@ export type TrafficPolicy = Message<"weft.v1.TrafficPolicy"> & {
  * Use `create(TrafficPolicySchema)` to create a new message.
  */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 4);
+  messageDesc(file_weft_v1_weft, 5);
 
 /**
  * @generated from enum weft.v1.TrafficPolicy.Balancing
@@ -426,7 +448,7 @@ export type TrafficPolicy_Balancing = (typeof TrafficPolicy_Balancing)[keyof typ
  * Describes the enum weft.v1.TrafficPolicy.Balancing.
  */
 export const TrafficPolicy_BalancingSchema: GenEnum<TrafficPolicy_Balancing> = /*@__PURE__*/
-  enumDesc(file_weft_v1_weft, 4, 0);
+  enumDesc(file_weft_v1_weft, 5, 0);
 
 /**
  * @generated from message weft.v1.OutlierDetection
@@ -458,7 +480,7 @@ export type OutlierDetection = Message<"weft.v1.OutlierDetection"> & {
  * Use `create(OutlierDetectionSchema)` to create a new message.
  */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 5);
+  messageDesc(file_weft_v1_weft, 6);
 
 /**
  * In istio.security.Authorization.extensions.
@@ -491,7 +513,7 @@ export type AuthorizationDetails = Message<"weft.v1.AuthorizationDetails"> & {
  * Use `create(AuthorizationDetailsSchema)` to create a new message.
  */
 export const AuthorizationDetailsSchema: GenMessage<AuthorizationDetails> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 6);
+  messageDesc(file_weft_v1_weft, 7);
 
 /**
  * @generated from enum weft.v1.AuthorizationDetails.Action
@@ -521,7 +543,7 @@ export type AuthorizationDetails_Action = (typeof AuthorizationDetails_Action)[k
  * Describes the enum weft.v1.AuthorizationDetails.Action.
  */
 export const AuthorizationDetails_ActionSchema: GenEnum<AuthorizationDetails_Action> = /*@__PURE__*/
-  enumDesc(file_weft_v1_weft, 6, 0);
+  enumDesc(file_weft_v1_weft, 7, 0);
 
 /**
  * A waypoint's own settings; named `namespace/name` of its Gateway, sent to that waypoint only.
@@ -540,7 +562,7 @@ export type Waypoint = Message<"weft.v1.Waypoint"> & {
  * Use `create(WaypointSchema)` to create a new message.
  */
 export const WaypointSchema: GenMessage<Waypoint> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 7);
+  messageDesc(file_weft_v1_weft, 8);
 
 /**
  * How one waypoint serves one service; named `gateway|service`, sent to that waypoint only.
@@ -559,7 +581,7 @@ export type ServiceRouting = Message<"weft.v1.ServiceRouting"> & {
  * Use `create(ServiceRoutingSchema)` to create a new message.
  */
 export const ServiceRoutingSchema: GenMessage<ServiceRouting> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 8);
+  messageDesc(file_weft_v1_weft, 9);
 
 /**
  * A whole AuthorizationPolicy, of which Istio's own message holds the L4 part only; named by the policy's key.
@@ -578,7 +600,7 @@ export type HttpAuthorization = Message<"weft.v1.HttpAuthorization"> & {
  * Use `create(HttpAuthorizationSchema)` to create a new message.
  */
 export const HttpAuthorizationSchema: GenMessage<HttpAuthorization> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 9);
+  messageDesc(file_weft_v1_weft, 10);
 
 /**
  * Named `namespace/name`.
@@ -597,7 +619,7 @@ export type RequestAuthentication = Message<"weft.v1.RequestAuthentication"> & {
  * Use `create(RequestAuthenticationSchema)` to create a new message.
  */
 export const RequestAuthenticationSchema: GenMessage<RequestAuthentication> = /*@__PURE__*/
-  messageDesc(file_weft_v1_weft, 10);
+  messageDesc(file_weft_v1_weft, 11);
 
 /**
  * What happens to traffic of something that has a waypoint of which no endpoint is ready.
