@@ -73,6 +73,13 @@ static __always_inline int has_proxy(void)
 	return 0;
 }
 
+static __always_inline int is_admitted(const struct admission *admission)
+{
+	__u32 passes = admission->passes;
+
+	return passes == ADMIT_ALWAYS || (passes == ADMIT_WITH_PROXY && has_proxy());
+}
+
 SEC("sk_lookup")
 int weft_inbound(struct bpf_sk_lookup *ctx)
 {
@@ -104,7 +111,7 @@ int weft_inbound(struct bpf_sk_lookup *ctx)
 		flow.destination_port = ctx->local_port;
 		struct admission *admission = bpf_map_lookup_elem(&admitted, &flow);
 		if (admission)
-			return admission->passes && has_proxy() ? SK_PASS : SK_DROP;
+			return is_admitted(admission) ? SK_PASS : SK_DROP;
 	}
 	return steer(ctx, ctx->local_port == pod->hbone_port ? 0 : LISTENER_SLOTS);
 }

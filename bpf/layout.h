@@ -28,6 +28,7 @@ enum socket_kind {
 	SOCKET_DISGUISED = 5,   /* the application's end of a last hop; `peer` is the real client */
 	SOCKET_DNS_ASKED = 6,   /* unconnected UDP; `peer` is the resolver asked last */
 	SOCKET_DIRECT = 7,      /* let through to a pod of this node; `peer` is the destination the application asked for */
+	SOCKET_PROBE = 8,       /* the kubelet's, to a captured pod of this node */
 };
 
 struct socket_state {
@@ -130,9 +131,25 @@ struct flow_event {
 	struct live_flow flow;
 };
 
-/* What a pod's inbound steering does with a flow that was recorded at its source. */
+/* What a pod's inbound steering does with a flow that was recorded at its source. An older program takes the last for
+ * the one before it, which is less. */
+#define ADMIT_NEVER 0
+#define ADMIT_WITH_PROXY 1 /* as long as a proxy lives in the pod */
+#define ADMIT_ALWAYS 2
+
 struct admission {
-	__u32 passes; /* 0: refused */
+	__u32 passes;
+};
+
+/* Whose connections to captured pods are probes: both must be right. */
+struct prober {
+	__u64 cgroup; /* of the process that connects: the inode of its directory in the cgroup2 tree */
+	__u64 netns;  /* of its socket: the node's own */
+};
+
+/* Written by the kernel programs only. */
+struct probe_counters {
+	__u64 admitted; /* connections */
 };
 
 #define OWN_ADDRESSES 8

@@ -24,6 +24,7 @@ export const socketKind = {
   disguised: 5,
   dnsAsked: 6,
   direct: 7,
+  probe: 8,
 } as const;
 
 const POD_HAS_IPV4 = 1;

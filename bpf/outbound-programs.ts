@@ -37,6 +37,9 @@ const mapNames = [
   'admitted',
   'direct',
   'flow_events',
+  'kubelets',
+  'pod_addresses',
+  'probes',
 ] as const;
 
 export type OutboundMap = (typeof mapNames)[number];

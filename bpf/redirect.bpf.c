@@ -5,7 +5,7 @@
  * handshake (client end, before its SYN and again before its last ACK leaves): the original goes to `flows`;
  * established (server end, before accept() returns): it moves from there to the accepted socket.
  * The same way carries the real client's address from the proxy's last hop to the application's accepted socket.
- * What user space has put into `shortcuts` needs no proxy: see same_node.h. */
+ * What user space has put into `shortcuts` needs no proxy: see same_node.h. Nor do probes of the kubelet: see kubelet.h. */
 #include "layout.h"
 
 struct {
@@ -34,6 +34,7 @@ struct {
 } flows SEC(".maps");
 
 #include "same_node.h"
+#include "kubelet.h"
 
 #define DENY 0
 #define ALLOW 1
@@ -116,6 +117,8 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 		/* A socket used again for another destination: its old disguise must not stay. */
 		if (state && kind == SOCKET_CAPTURED && ctx->sk)
 			bpf_sk_storage_delete(&sockets, ctx->sk);
+		if (!pod && kind == SOCKET_CAPTURED && is_probe(ctx, destination))
+			remember(ctx, destination, SOCKET_PROBE);
 		return ALLOW;
 	}
 	const struct address *own = own_address(pod, destination);
@@ -289,6 +292,8 @@ static __always_inline void announce(struct bpf_sock_ops *ctx, struct bpf_sock *
 			report_opened(ctx, sk);
 		return;
 	}
+	if (state->kind == SOCKET_PROBE && ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		admit_probe(ctx, sk);
 	if (state->kind != SOCKET_CAPTURED && state->kind != SOCKET_LAST_HOP)
 		return;
 	passed.peer = state->peer;

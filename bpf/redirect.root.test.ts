@@ -288,7 +288,7 @@ describe.skipIf(skipKernelTests)(`the life of capture${skipReason}`, () => {
 function captureOfOnePod(): HeldObjects {
   const held = heldObjects();
   expect(held.programs).toHaveLength(10);
-  expect(held.maps).toHaveLength(10);
+  expect(held.maps).toHaveLength(13);
   return held;
 }
 

@@ -9,9 +9,11 @@ import { endLink, linkProgramId, openPinned } from './bpf-link.ts';
 import { BpfMap } from './bpf-map.ts';
 import { cgroupRoot } from './cgroup-root.ts';
 import type { FlowMapFds } from './flow-maps.ts';
+import type { KubeletMapFds } from './kubelet-maps.ts';
 import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, podSize } from './map-layout.ts';
 import { type OutboundMap, OutboundPrograms } from './outbound-programs.ts';
 import { openPinDirectory, type PinDirectory, removePinnedInstance } from './pin-directory.ts';
+import { PodAddresses } from './pod-addresses.ts';
 import { currentNetnsCookie, type PodCapture, refuseOwnNetns, validateCapture } from './pod-capture.ts';
 import { attachInbound, type InboundLink } from './pod-inbound.ts';
 import type { SameNodeFds } from './same-node-maps.ts';
@@ -42,6 +44,7 @@ export class Redirect {
   #outbound: OutboundPrograms;
   #pins: PinDirectory | undefined;
   #pods: BpfMap;
+  #addresses: PodAddresses;
   #attached = new Map<string, Attachment>();
   #open = true;
 
@@ -65,6 +68,7 @@ export class Redirect {
     this.#outbound = outbound;
     this.#pins = pins;
     this.#pods = new BpfMap('pods', outbound.mapFd('pods'), { key: podKeySize, value: podSize });
+    this.#addresses = new PodAddresses(outbound.mapFd('pod_addresses'));
   }
 
   /** For `new FlowMaps(fds)` in any thread of this process; valid until close(). */
@@ -86,6 +90,12 @@ export class Redirect {
     };
   }
 
+  /** For `new KubeletMaps(fds)`; valid until close(). */
+  get kubeletFds(): KubeletMapFds {
+    this.#assertOpen();
+    return { kubelets: this.#outbound.mapFd('kubelets'), probes: this.#outbound.mapFd('probes') };
+  }
+
   /**
    * Captures a pod: inbound first, then outbound; if either fails nothing has changed. Calling it again for a captured
    * pod puts new listeners in atomically. Connections that exist already are left alone.
@@ -102,10 +112,14 @@ export class Redirect {
       const before = this.#pods.get(cookieKey(cookie)) !== undefined;
       const link = this.#attachInbound(netns, cookie, capture);
       try {
+        this.#addresses.assign(cookie, capture.addresses);
         this.#pods.set(cookieKey(cookie), entry);
       } catch (error) {
         if (before) closeSync(link.fd);
-        else endLink(link.fd, this.#pins?.inbound(cookie));
+        else {
+          this.#forget(cookie);
+          endLink(link.fd, this.#pins?.inbound(cookie));
+        }
         throw error;
       }
       this.#replaceAttachment(podUid, { ...link, cookie });
@@ -200,14 +214,19 @@ export class Redirect {
       closeSync(fd);
       return;
     }
-    this.#pods.delete(cookieKey(cookie));
+    this.#forget(cookie);
     endLink(fd, this.#pins?.inbound(cookie));
   }
 
   #endInherited(cookie: bigint): void {
-    this.#pods.delete(cookieKey(cookie));
+    this.#forget(cookie);
     const path = this.#pins?.inbound(cookie);
     if (path !== undefined && existsSync(path)) endLink(openPinned(path), path);
+  }
+
+  #forget(cookie: bigint): void {
+    this.#pods.delete(cookieKey(cookie));
+    this.#addresses.release(cookie);
   }
 
   #assertOpen(): void {

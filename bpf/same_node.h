@@ -63,6 +63,7 @@ enum direct_phase {
 	DIRECT_CHOSEN = 0,
 	DIRECT_CONNECTING = 1,
 	DIRECT_OPEN = 2,
+	DIRECT_PROBE = 3, /* of the kubelet: see kubelet.h */
 };
 
 struct direct_state {
@@ -239,17 +240,17 @@ static __always_inline void admit(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 	entry.generation = state->generation;
 	if (pod) {
 		const struct address *own = own_address(pod, &flow.destination);
-		admission.passes = own && equal_address(own, &flow.source);
+		admission.passes = own && equal_address(own, &flow.source) ? ADMIT_WITH_PROXY : ADMIT_NEVER;
 	}
 	if (admission.passes && bpf_map_update_elem(&live, &cookie, &entry, BPF_NOEXIST) == 0) {
 		__sync_fetch_and_add(&counts->live, 1);
 		state->phase = DIRECT_CONNECTING;
 		if (bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG))
-			admission.passes = 0;
+			admission.passes = ADMIT_NEVER;
 	} else
-		admission.passes = 0;
+		admission.passes = ADMIT_NEVER;
 	if (current_generation() != state->generation && bpf_ktime_get_ns() - state->started_ns > CONNECT_NS)
-		admission.passes = 0;
+		admission.passes = ADMIT_NEVER;
 	if (!admission.passes)
 		__sync_fetch_and_add(&counts->refused, 1);
 	bpf_map_update_elem(&admitted, &flow, &admission, BPF_ANY);
@@ -311,17 +312,24 @@ static __always_inline __u64 payload_sent(struct bpf_sock_ops *ctx, __u32 last, 
 	return fin && received ? received - 1 : received;
 }
 
+/* What was recorded for the destination ends with the connecting socket, if not before. */
+static __always_inline void withdraw(struct bpf_sock_ops *ctx, struct direct_state *state)
+{
+	struct flow flow = {};
+
+	state->phase = DIRECT_CHOSEN;
+	describe(ctx, state->netns, &flow);
+	bpf_map_delete_elem(&admitted, &flow);
+}
+
 static __always_inline void end(struct bpf_sock_ops *ctx, struct direct_state *state, __u32 last)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct live_flow *found = bpf_map_lookup_elem(&live, &cookie);
 	struct counters *counts = get_counters();
 	int opened = state->phase == DIRECT_OPEN;
-	struct flow flow = {};
 
-	state->phase = DIRECT_CHOSEN;
-	describe(ctx, state->netns, &flow);
-	bpf_map_delete_elem(&admitted, &flow);
+	withdraw(ctx, state);
 	if (!found)
 		return;
 	struct flow_event *event = begin_event(cookie, opened ? FLOW_CLOSED : FLOW_FAILED, found);
@@ -344,6 +352,11 @@ static __always_inline void follow(struct bpf_sock_ops *ctx, struct bpf_sock *sk
 
 	if (!state || state->phase == DIRECT_CHOSEN)
 		return;
+	if (state->phase == DIRECT_PROBE) {
+		if (next == BPF_TCP_CLOSE)
+			withdraw(ctx, state);
+		return;
+	}
 	if (next == BPF_TCP_FIN_WAIT2)
 		state->received_at_half_close = ctx->bytes_received;
 	else if (next == BPF_TCP_CLOSE)

@@ -13,6 +13,8 @@ export interface TestPod {
   readonly netnsPath: string;
   readonly ipv4: IpAddress;
   readonly ipv6: IpAddress;
+  /** Directory in the cgroup2 tree that its processes enter; default: where the test is. */
+  readonly cgroup?: string;
 }
 
 /** What endpoint.c prints about one connection. */
@@ -140,7 +142,9 @@ export class TestNetwork {
   }
 
   #spawn(pod: TestPod, args: readonly string[]): ChildProcess {
-    const child = spawn('ip', ['netns', 'exec', pod.name, this.#endpoint, ...args], {
+    const inNetns = ['ip', 'netns', 'exec', pod.name, this.#endpoint, ...args];
+    const enter = 'if [ -n "$0" ]; then echo $$ >"$0/cgroup.procs"; fi && exec "$@"';
+    const child = spawn('sh', ['-c', enter, pod.cgroup ?? '', ...inNetns], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#children.add(child);
