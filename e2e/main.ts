@@ -3,7 +3,7 @@
 // `--hold` instead brings a local cluster up and holds it; `--held` runs tests on that one.
 
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +20,10 @@ import { findClusterPrograms, findKubectl } from './kubernetes/programs.ts';
 import { RigError } from './kubernetes/rig-error.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
-const failures = join(root, '.weft/e2e-failures');
+/** A folder each run: two runs at once keep theirs. */
+const failuresRoot = join(root, '.weft/e2e-failures');
+const failures = join(failuresRoot, new Date().toISOString().replaceAll(/[:.]/g, '-'));
+const keptRuns = 5;
 const heldFile = join(root, '.weft/e2e-held.json');
 const workers = 2;
 const building = { env: process.env, onBuild: say };
@@ -31,7 +34,7 @@ function say(text: string): void {
 
 async function main(filters: readonly string[]): Promise<number> {
   try {
-    rmSync(failures, { recursive: true, force: true });
+    forgetOldFailures();
     if (filters[0] === '--held') return await runHeld(filters.slice(1));
     const backend = filters[0] === '--hold' ? 'local' : await chooseBackend(process.env);
     say(`backend ${backend}`);
@@ -98,6 +101,14 @@ async function gatewayDefinitions(): Promise<Pick<Session, 'gatewayCrds'>> {
   const gatewayCrds = await findGatewayCrds();
   if (gatewayCrds === undefined) say('Gateway API is left out: its Go module could not be fetched');
   return gatewayCrds === undefined ? {} : { gatewayCrds };
+}
+
+/** Of the runs before the last few. */
+function forgetOldFailures(): void {
+  if (!existsSync(failuresRoot)) return;
+  const runs = readdirSync(failuresRoot).toSorted();
+  for (const name of runs.slice(0, Math.max(0, runs.length + 1 - keptRuns)))
+    rmSync(join(failuresRoot, name), { recursive: true, force: true });
 }
 
 function vitest(filters: readonly string[]): readonly string[] {

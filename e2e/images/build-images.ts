@@ -12,7 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pauseImage } from '../cluster/local/node-files.ts';
 import { bundle } from '../../scripts/bundle.ts';
@@ -83,7 +83,13 @@ export const weftConfig = {
   User: `${userId}`,
 };
 
-export const appPrograms = ['app-main.ts', 'call-main.ts'] as const;
+/** Relative to `e2e/`; all in one folder of the image. The agent is what a test drives a pod's side of a call by. */
+export const appPrograms = [
+  'images/programs/app-main.ts',
+  'lab/agent-server-main.ts',
+  'lab/agent-operations.ts',
+  'lab/load.ts',
+] as const;
 
 export const appConfig = { Entrypoint: [nodePath, '/app/app-main.ts'], Env: [path], User: `${userId}` };
 
@@ -129,7 +135,8 @@ function makeAppLayer(root: string): void {
     if (!existsSync(join(root, 'bin', applet))) symlinkSync('busybox', join(root, 'bin', applet));
   }
   mkdirSync(join(root, 'app'));
-  for (const name of appPrograms) cpSync(join(programs, name), join(root, 'app', name));
+  writeFileSync(join(root, 'app/package.json'), '{"type":"module"}\n');
+  for (const file of appPrograms) cpSync(join(programs, '../..', file), join(root, 'app', basename(file)));
 }
 
 function makePauseLayer(root: string): void {

@@ -73,6 +73,6 @@ describe('images/weft/Dockerfile', () => {
 });
 
 test('images/app/Dockerfile has the programs that tests start', () => {
-  const programs = appPrograms.map((name) => `e2e/images/programs/${name}`);
+  const programs = appPrograms.map((file) => `e2e/${file}`);
   expect(readDockerfile('app').copied).toEqual(programs);
 });

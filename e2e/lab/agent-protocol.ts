@@ -37,11 +37,21 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
+/** An answer, or the system's code of the failure (ETIMEDOUT where time ran out). */
+export type HttpOutcome = HttpAnswer | { readonly error: string };
+
+export interface UdpRequest extends Target {
+  readonly text: string;
+  readonly timeoutMs?: number;
+}
+
 export interface LoadRequest extends Target {
   /** What each connection does: small HTTP requests on kept connections, one HTTP request a connection, 64-byte echo
    * round trips on kept connections, or as many bytes as fit. */
   readonly kind: 'requests' | 'connections' | 'round-trips' | 'bulk';
   readonly concurrency: number;
+  /** At most so many exchanges begin in a second, all connections together; without it as many as are answered. */
+  readonly perSecond?: number;
   /** Ends by itself after this time; without it at `stopLoad`. */
   readonly durationMs?: number;
 }
@@ -75,7 +85,10 @@ export interface ConnectionState {
 /** Every operation with its argument and result; all arguments and results are plain JSON. */
 export interface AgentOperations {
   http(request: HttpRequest): HttpAnswer;
+  /** So many of the same, one after the other. */
+  httpOutcomes(request: HttpRequest & { readonly count: number }): readonly HttpOutcome[];
   grpc(request: GrpcRequest): GrpcAnswer;
+  udp(request: UdpRequest): string;
   resolve(name: string): readonly string[];
   open(request: Target & { readonly id: string }): { readonly localAddress: string };
   exchange(request: { readonly id: string; readonly text: string }): string;
@@ -93,6 +106,11 @@ export interface AgentOperations {
 export type AgentOperation = keyof AgentOperations;
 export type ArgumentOf<K extends AgentOperation> = Parameters<AgentOperations[K]>[0];
 export type ResultOf<K extends AgentOperation> = ReturnType<AgentOperations[K]>;
+
+/** Whoever can be asked: rejects when the operation failed there. */
+export interface AgentCaller {
+  call<K extends AgentOperation>(operation: K, argument: ArgumentOf<K>): Promise<ResultOf<K>>;
+}
 
 export interface AgentCall {
   readonly sequence: number;

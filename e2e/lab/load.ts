@@ -3,6 +3,7 @@
 // absolute numbers are those of a Node client.
 
 import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { LoadProgress, LoadReport, LoadRequest } from './agent-protocol.ts';
 
 const maxSamples = 200_000;
@@ -21,6 +22,7 @@ export class Load {
   #failed = 0;
   #bytes = 0;
   #markedAt = 0;
+  #nextDue = 0;
   #afterMark = { succeeded: 0, failed: 0 };
   #stopping = false;
   #seconds = 0;
@@ -68,8 +70,19 @@ export class Load {
     };
   }
 
+  /** When the next exchange may begin. What was late is not made up for. */
+  async #due(): Promise<void> {
+    const { perSecond } = this.#request;
+    if (perSecond === undefined) return;
+    const now = performance.now();
+    const due = Math.max(now, this.#nextDue);
+    this.#nextDue = due + 1_000 / perSecond;
+    if (due > now) await delay(due - now);
+  }
+
   async #client(): Promise<void> {
     while (!this.#stopping) {
+      await this.#due();
       const started = performance.now();
       try {
         if (this.#request.kind === 'bulk') await this.#bulk();
@@ -97,6 +110,7 @@ export class Load {
           open = await this.#httpExchange(socket, reader, kind === 'connections');
         }
         this.#succeed(started);
+        if (kind !== 'connections') await this.#due();
       } while (!this.#stopping && open && kind !== 'connections');
     } finally {
       socket.destroy();

@@ -2,7 +2,9 @@
 // `client-NODE` on each to call from.
 
 import type { Cluster } from '../cluster/cluster.ts';
-import { appImage } from '../images/build-images.ts';
+import type { AgentCaller, HttpRequest } from '../lab/agent-protocol.ts';
+import { appDeployment, appService, clientPod, type Probe } from './app-manifests.ts';
+import { PodAgent } from './pod-agent.ts';
 
 export interface Answer {
   /** Who answered. */
@@ -22,11 +24,8 @@ export interface Outcome {
 
 export interface AppOptions {
   readonly labels?: Readonly<Record<string, string>>;
-  /**
-   * By whom readiness is asked: the kubelet over the network (default), or a program in the container, where the mesh
-   * refuses the kubelet's plaintext.
-   */
-  readonly probe?: 'http' | 'exec';
+  /** Default http. */
+  readonly probe?: Probe;
 }
 
 export interface AppNamespace {
@@ -34,7 +33,10 @@ export interface AppNamespace {
   /** Resolves when every pod is ready. */
   create(options?: AppOptions): Promise<void>;
   label(label: string): Promise<void>;
+  /** Resolves when the API server has begun with it. */
   remove(): Promise<void>;
+  /** In the client of a node. */
+  agent(node: string): AgentCaller;
   /** `count` calls, each on a connection of its own, from the client of a node. */
   outcomes(node: string, url: string, count?: number): Promise<readonly Outcome[]>;
   /** The same; throws unless all were answered with 200. */
@@ -44,30 +46,36 @@ export interface AppNamespace {
   podNames(): Promise<readonly string[]>;
 }
 
+const callTimeoutMs = 5_000;
+
 export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppNamespace {
-  const outcomes: AppNamespace['outcomes'] = async (node, url, count = 1) => {
-    const argv = ['/usr/local/bin/node', '/app/call-main.ts', url, `${count}`];
-    const { stdout, stderr } = await kubectl.exec(`${name}/client-${node}`, argv);
-    const lines = stdout.split('\n').filter((line) => line.startsWith('{'));
-    if (lines.length !== count) throw new Error(`Call from ${node} ended early: ${stderr}`);
-    return lines.map((line) => JSON.parse(line) as Outcome);
+  const agents = new Map(nodes.map((node) => [node, new PodAgent(kubectl, `${name}/client-${node}`)]));
+  const agent: AppNamespace['agent'] = (node) => {
+    const found = agents.get(node);
+    if (found === undefined) throw new Error(`This cluster has no node "${node}"`);
+    return found;
   };
+  const outcomes: AppNamespace['outcomes'] = async (node, url, count = 1) =>
+    await agent(node).call('httpOutcomes', { ...requestOf(url), count, timeoutMs: callTimeoutMs });
   return {
     name,
     async create({ labels = {}, probe = 'http' } = {}) {
+      // What an earlier test of a held cluster left.
+      await kubectl.ok(['wait', '--for=delete', `namespace/${name}`, '--timeout=60s']);
       const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
       const items = [
         namespace,
-        deployment(name, { replicas: nodes.length, probe }),
-        service(name),
-        ...nodes.map((node) => client(name, node)),
+        appDeployment(name, { replicas: nodes.length, probe }),
+        appService({ name: 'web', namespace: name }),
+        ...nodes.map((node) => clientPod({ name: `client-${node}`, namespace: name }, node)),
       ];
       await kubectl.apply(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
       await kubectl.rolledOut(name, 'deployment/web');
       await kubectl.ok(['wait', '-n', name, '--for=condition=Ready', 'pod', '--all', '--timeout=60s']);
     },
     label: async (label) => void (await kubectl.ok(['label', 'namespace', name, '--overwrite', label])),
-    remove: async () => void (await kubectl.ok(['delete', 'namespace', name, '--timeout=120s'])),
+    remove: async () => void (await kubectl.ok(['delete', 'namespace', name, '--wait=false'])),
+    agent,
     outcomes,
     async callFrom(node, url, count = 1) {
       return (await outcomes(node, url, count)).map((outcome) => {
@@ -90,66 +98,8 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
   };
 }
 
-const probes = {
-  http: { httpGet: { path: '/ready', port: 8080 } },
-  exec: { exec: { command: ['/bin/wget', '-qO-', 'http://127.0.0.1:8080/ready'] } },
-} as const;
-
-function deployment(
-  namespace: string,
-  { replicas, probe }: { replicas: number; probe: keyof typeof probes },
-): object {
-  const matchLabels = { app: 'web' };
-  const spread = { maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule' };
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'web', namespace },
-    spec: {
-      replicas,
-      selector: { matchLabels },
-      template: {
-        metadata: { labels: matchLabels },
-        spec: {
-          terminationGracePeriodSeconds: 2,
-          topologySpreadConstraints: [{ ...spread, labelSelector: { matchLabels } }],
-          containers: [
-            {
-              name: 'web',
-              image: appImage,
-              ports: [{ containerPort: 8080 }, { containerPort: 9090 }],
-              env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
-              readinessProbe: { ...probes[probe], periodSeconds: 1 },
-            },
-          ],
-        },
-      },
-    },
-  };
-}
-
-function service(namespace: string): object {
-  const ports = [
-    { name: 'http', port: 80, targetPort: 8080 },
-    { name: 'tcp', port: 9090 },
-  ];
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'web', namespace },
-    spec: { selector: { app: 'web' }, ports },
-  };
-}
-
-function client(namespace: string, node: string): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: `client-${node}`, namespace, labels: { app: 'client' } },
-    spec: {
-      nodeName: node,
-      terminationGracePeriodSeconds: 0,
-      containers: [{ name: 'client', image: appImage, command: ['/bin/sleep', '86400'] }],
-    },
-  };
+function requestOf(url: string): HttpRequest {
+  const { hostname, port, pathname, search } = new URL(url);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  return { host, port: port === '' ? 80 : Number(port), path: `${pathname}${search}` };
 }

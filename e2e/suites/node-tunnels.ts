@@ -1,7 +1,9 @@
 // What the node tunnels of a cluster say about themselves, asked through their admin page from inside their pods.
 
+import { expect, vi } from 'vitest';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ClusterError } from '../cluster/cluster-error.ts';
+import type { AppNamespace } from './app-namespace.ts';
 import { meshNamespace } from './mesh-installation.ts';
 
 interface Dump {
@@ -23,6 +25,20 @@ export async function capturedPods(cluster: Cluster, namespace: string): Promise
     .filter(({ state, info }) => state === 'Up' && info.namespace === namespace)
     .map(({ info }) => info.name)
     .toSorted();
+}
+
+/** Resolves when every pod of the namespace is captured, and only those. */
+export async function untilCaptured(cluster: Cluster, app: AppNamespace): Promise<void> {
+  await vi.waitFor(async () => expect(await capturedPods(cluster, app.name)).toEqual(await app.podNames()), {
+    timeout: 20_000,
+    interval: 200,
+  });
+}
+
+/** Resolves when no pod of the namespace is. */
+export async function untilLetGo(cluster: Cluster, app: AppNamespace): Promise<void> {
+  const captured = () => capturedPods(cluster, app.name);
+  await expect.poll(captured, { timeout: 20_000, interval: 200 }).toEqual([]);
 }
 
 /** Ends the node tunnel's process of a node at once; its container is started again by the kubelet. */

@@ -36,7 +36,7 @@ describe.skipIf(skipKernelTests)(`under load${skipReason}`, () => {
   async function during(
     event: (traffic: SteadyTraffic) => Promise<void>,
   ): Promise<Tally & { readonly library: readonly string[] }> {
-    const traffic = await SteadyTraffic.start(echo.mesh.pod('client'), { host: 'echo', port: 80 });
+    const traffic = await SteadyTraffic.start(echo.mesh.pod('client').agent, { host: 'echo', port: 80 });
     const library = new LibraryTraffic(echo.callers.shop);
     let tally: Tally;
     try {

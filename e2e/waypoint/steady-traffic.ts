@@ -5,8 +5,7 @@
 import { eventually } from '../demo/eventually.ts';
 import type { Caller } from './caller.ts';
 import type { Call } from './caller-main.ts';
-import type { LoadReport, Target } from '../lab/agent-protocol.ts';
-import type { MeshPod } from '../mesh/mesh-lab.ts';
+import type { AgentCaller, LoadReport, Target } from '../lab/agent-protocol.ts';
 
 const kinds = ['requests', 'connections'] as const;
 /** Clients of a kind: so many requests are under way at any moment. */
@@ -27,16 +26,19 @@ export interface Tally {
 export class SteadyTraffic {
   /** More than that can not be under way at a moment. */
   static readonly underWay = kinds.length * concurrency;
-  readonly #client: MeshPod;
+  readonly #agent: AgentCaller;
 
-  private constructor(client: MeshPod) {
-    this.#client = client;
+  private constructor(agent: AgentCaller) {
+    this.#agent = agent;
   }
 
-  static async start(client: MeshPod, target: Target): Promise<SteadyTraffic> {
-    for (const kind of kinds)
-      await client.agent.call('startLoad', { id: kind, kind, ...target, concurrency });
-    return new SteadyTraffic(client);
+  /** @param target with `perSecond`, how many of each kind begin in a second at most */
+  static async start(
+    agent: AgentCaller,
+    target: Target & { readonly perSecond?: number },
+  ): Promise<SteadyTraffic> {
+    for (const kind of kinds) await agent.call('startLoad', { id: kind, kind, ...target, concurrency });
+    return new SteadyTraffic(agent);
   }
 
   /** Resolves when so many more of each kind have succeeded. */
@@ -53,11 +55,11 @@ export class SteadyTraffic {
   }
 
   async mark(): Promise<void> {
-    for (const kind of kinds) await this.#client.agent.call('markLoad', kind);
+    for (const kind of kinds) await this.#agent.call('markLoad', kind);
   }
 
   async stop(): Promise<Tally> {
-    const reports = await Promise.all(kinds.map((kind) => this.#client.agent.call('stopLoad', kind)));
+    const reports = await Promise.all(kinds.map((kind) => this.#agent.call('stopLoad', kind)));
     const servers = together(reports);
     const succeeded = sum(Object.values(servers));
     const ended = sum(reports.flatMap((report) => [report.succeeded, report.failed]));
@@ -71,7 +73,7 @@ export class SteadyTraffic {
   }
 
   async #succeeded(): Promise<readonly number[]> {
-    const progress = kinds.map((kind) => this.#client.agent.call('loadProgress', kind));
+    const progress = kinds.map((kind) => this.#agent.call('loadProgress', kind));
     return (await Promise.all(progress)).map(({ succeeded }) => succeeded);
   }
 }
