@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-const folders = '{mesh,bpf,ztunnel,waypoint,controller,cli,e2e,bench,scripts,docs}';
+const folders = '{mesh,bpf,cni,ztunnel,waypoint,controller,cli,e2e,bench,scripts,docs}';
 const limits = {
   testTimeout: 30_000,
   hookTimeout: 60_000,
