@@ -44,17 +44,27 @@ const maxViews = 10_000;
 
 const noSettings: ReadonlyMap<ServiceKey, HttpTrafficPolicy> = new Map();
 
+export interface DestinationViewsOptions {
+  readonly gateway: GatewayKey;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Is told of each match that takes no requests, when its routes are first used. */
+  readonly problem: (message: string) => void;
+}
+
 export class DestinationViews {
   readonly #gateway: GatewayKey;
   readonly #random: () => number;
+  readonly #problem: (message: string) => void;
   readonly #tokenRules: JwtRules;
   readonly #compiled = new WeakMap<PortRouting, PortRoutes>();
   #views = new Map<string, DestinationView>();
   #generation = -1;
 
-  constructor(gateway: GatewayKey, random: () => number) {
+  constructor({ gateway, random, problem }: DestinationViewsOptions) {
     this.#gateway = gateway;
     this.#random = random;
+    this.#problem = problem;
     this.#tokenRules = new JwtRules(gateway);
   }
 
@@ -127,7 +137,7 @@ export class DestinationViews {
   #routesOf(port: PortRouting): PortRoutes {
     let routes = this.#compiled.get(port);
     if (routes === undefined) {
-      routes = new PortRoutes(port, { random: this.#random });
+      routes = new PortRoutes(port, { random: this.#random, problem: this.#problem });
       this.#compiled.set(port, routes);
     }
     return routes;

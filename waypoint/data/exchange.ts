@@ -115,6 +115,11 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     return this.#state === OVER;
   }
 
+  /** Octets of the body that came until now. */
+  get receivedBytes(): number {
+    return this.#body?.bytes ?? 0;
+  }
+
   /** Sends the request on. Once, unless `reply` came first. */
   forward(request: ForwardRequest): void {
     if (this.#state !== DECIDING) return;
@@ -417,7 +422,7 @@ export class Exchange implements HttpStreamHandler, ForwardOwner {
     this.#collecting = undefined;
     this.#pendingOver();
     const { record } = this;
-    record.requestBytes = this.#body?.bytes ?? 0;
+    record.requestBytes = this.receivedBytes;
     record.responseBytes = this.#answer?.bytes ?? 0;
     record.requestMessages = this.#requestMessages?.messages ?? 0;
     record.responseMessages = this.#responseMessages?.messages ?? 0;

@@ -37,7 +37,13 @@ describe('forwardHeaders()', () => {
       ['cookie', 'a=b'],
       ['x-forwarded-for', '1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.7'],
       ['x-request-id', 'id-1'],
+      ['x-forwarded-proto', 'http'],
     ]);
+  });
+
+  it('keeps what a proxy before says of the scheme', () => {
+    const headers: Header[] = [['x-forwarded-proto', 'https']];
+    expect(forwarded(headers).filter(([name]) => name === 'x-forwarded-proto')).toEqual(headers);
   });
 
   it('never passes on a certificate header of the client', () => {
@@ -86,6 +92,7 @@ describe('requestIdOf()', () => {
       ['x_own', 'kept'],
       ['x-forwarded-for', '1.1.1.1, 10.0.0.7'],
       ['x-request-id', 'id-1'],
+      ['x-forwarded-proto', 'http'],
       ['x-forwarded-client-cert', 'URI=spiffe://me'],
     ]);
   });

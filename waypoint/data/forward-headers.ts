@@ -1,5 +1,6 @@
 // The fields of a request as the application gets them: what the client sent, with what only a proxy can say put right.
-// X-Forwarded-For always ends with the address the client really has; X-Forwarded-Client-Cert never comes from a client.
+// X-Forwarded-For always ends with the address the client really has; X-Forwarded-Proto is the client's own word or, without
+// one, what it spoke; X-Forwarded-Client-Cert never comes from a client.
 
 import { randomUUID } from 'node:crypto';
 import type { Header } from '../../mesh/h2/header.ts';
@@ -27,6 +28,7 @@ export function forwardHeaders(head: RequestHead, options: ForwardHeaderOptions)
   ];
   if (head.upgrade !== undefined) list.push([':upgrade', head.upgrade]);
   let before = '';
+  let hasProto = false;
   for (const header of head.headers) {
     // The names that matter all begin with x; most do not.
     if (header[0].charCodeAt(0) === 120) {
@@ -35,6 +37,7 @@ export function forwardHeaders(head: RequestHead, options: ForwardHeaderOptions)
         before = before === '' ? header[1] : `${before}, ${header[1]}`;
         continue;
       }
+      if (name === 'x-forwarded-proto') hasProto = true;
       if (name === 'x-forwarded-client-cert' || name === 'x-request-id') continue;
     }
     if (extra !== undefined && isNamed(extra, header[0])) continue;
@@ -42,6 +45,7 @@ export function forwardHeaders(head: RequestHead, options: ForwardHeaderOptions)
   }
   const forwardedFor = before === '' ? options.client : `${before}, ${options.client}`;
   list.push(['x-forwarded-for', forwardedFor], ['x-request-id', options.requestId]);
+  if (!hasProto) list.push(['x-forwarded-proto', head.scheme]);
   if (options.clientCert !== undefined) list.push(['x-forwarded-client-cert', options.clientCert]);
   if (extra !== undefined) for (const header of extra) list.push(header);
   return list;

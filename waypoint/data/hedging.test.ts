@@ -125,9 +125,10 @@ describe('a hedged request', () => {
       ],
     });
     expect((await ask(rig, rig.listen(front))).status).toBe(504);
+    const before = tries;
     const later = rig.reactor.now + 350;
     await rig.when('the time of the retry', () => rig.reactor.now > later);
-    expect([tries, picks.open]).toEqual([1, 0]);
+    expect([tries, picks.open]).toEqual([before, 0]);
   });
 });
 

@@ -84,7 +84,7 @@ export function buildPlaneParts(
     connectTimeoutMs: settings.connectTimeoutMs,
     halfClosedTimeoutMs: settings.halfClosedTimeoutMs,
   });
-  const views = new DestinationViews(gateway, random);
+  const views = new DestinationViews({ gateway, random, problem: (message) => report.problem(message) });
   const downstream = new Downstream({ ...settings, world, views, dialer, http, budget, onEnded });
   const tunnels = new TunnelAcceptor(reactor, {
     ...settings,

@@ -1,4 +1,4 @@
-// The way of a request from its head to its rule: limits, token, authorization, route, faults, rate limits, filters. Each
+// The way of a request from its head to its rule: token, authorization, route, sizes, faults, rate limits, filters. Each
 // step may answer it; what waits (a token, a delay) goes on with the next step unless the client is gone.
 
 import { RequestFacts, type VerifiedToken } from '../../mesh/authz/http-facts.ts';
@@ -31,7 +31,6 @@ export function startRequest(exchange: Exchange): void {
   if (!view.served && (view.service ?? view.workload) === undefined)
     return exchange.reply({ status: 503, flag: 'NR', details: 'the destination is gone from the mesh' });
   const { settings } = view;
-  if (settings !== undefined && exceedsLimits(exchange, settings)) return;
   const travel: Travel = { exchange, match: undefined, settings, head, session: undefined, extra: [] };
   if (view.tokenRules.length === 0) return authorized(travel, undefined);
   const { spiffeId, address } = exchange.client;
@@ -62,7 +61,7 @@ function tokensChecked(travel: Travel, outcome: TokenOutcome): void {
   authorized(travel, outcome.kind === 'valid' ? outcome.token : undefined);
 }
 
-function exceedsLimits(exchange: Exchange, settings: HttpTrafficPolicy): boolean {
+function exceedsSizes(exchange: Exchange, settings: HttpTrafficPolicy): boolean {
   const { maxHeaderBytes, maxRequestBodyBytes } = settings;
   const { head } = exchange;
   if (maxHeaderBytes !== undefined && headBytes(head) > maxHeaderBytes) {
@@ -77,7 +76,7 @@ function exceedsLimits(exchange: Exchange, settings: HttpTrafficPolicy): boolean
   if (maxRequestBodyBytes === undefined) return false;
   exchange.maxBodyBytes = maxRequestBodyBytes;
   const declared = Number(headerValue(head.headers, 'content-length') ?? 0);
-  if (declared <= maxRequestBodyBytes) return false;
+  if (Math.max(declared, exchange.receivedBytes) <= maxRequestBodyBytes) return false;
   exchange.reply({
     status: 413,
     flag: 'DPE',
@@ -128,6 +127,7 @@ function routed(travel: Travel): void {
     if (match.rule.filters.length > 0)
       exchange.changes = { filters: match.rule.filters, extra: travel.extra };
   }
+  if (travel.settings !== undefined && exceedsSizes(exchange, travel.settings)) return;
   const fault = chooseFault(travel.settings?.faults, head, world.random);
   if (fault.delayMs === 0) return afterDelay(travel, fault.abort);
   record.flag = 'DI';

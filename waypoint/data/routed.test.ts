@@ -287,6 +287,16 @@ describe('limits and faults', () => {
     );
   });
 
+  it('are refused by the sizes of their own policy before those of the service', async () => {
+    await using rig = new PlaneRig();
+    const app = await backend(rig, 'app');
+    const tight = { ...rule([app]), trafficPolicy: { key: 'shop/route', maxRequestBodyBytes: 10 } };
+    const { port } = routed(rig, [tight], { maxRequestBodyBytes: 20, maxHeaderBytes: 1_000 });
+    expect((await ask(rig, port, { method: 'POST', body: 'x'.repeat(11) })).status).toBe(413);
+    expect((await ask(rig, port, { method: 'POST', body: 'x'.repeat(10) })).status).toBe(200);
+    expect((await ask(rig, port, { headers: { 'x-long': 'x'.repeat(1_000) } })).status).toBe(431);
+  });
+
   it('answer 503 UO when as many requests are under way as the policy allows', async () => {
     await using rig = new PlaneRig();
     const held: (() => void)[] = [];

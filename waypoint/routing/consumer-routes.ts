@@ -11,12 +11,17 @@ export function routesFor(port: PortRouting, namespace: string | undefined): Rou
 }
 
 /** The compiled HTTP routes of one port; each set is compiled when its first request comes. */
+export interface PortRoutesOptions extends CompileOptions {
+  /** Is told of each match that takes no requests, once. */
+  readonly problem?: (message: string) => void;
+}
+
 export class PortRoutes {
   readonly #port: PortRouting;
-  readonly #options: CompileOptions;
+  readonly #options: PortRoutesOptions;
   readonly #compiled = new Map<RouteSet, CompiledRoutes>();
 
-  constructor(port: PortRouting, options: CompileOptions = {}) {
+  constructor(port: PortRouting, options: PortRoutesOptions = {}) {
     this.#port = port;
     this.#options = options;
   }
@@ -26,6 +31,10 @@ export class PortRoutes {
     let compiled = this.#compiled.get(routes);
     if (compiled === undefined) {
       compiled = compileRoutes(routes, this.#options);
+      for (const { rule, reason } of compiled.problems)
+        this.#options.problem?.(
+          `${rule.kind} ${rule.namespace}/${rule.name}: a match of rule ${rule.rule} takes no requests: ${reason}`,
+        );
       this.#compiled.set(routes, compiled);
     }
     return compiled;
