@@ -4,7 +4,9 @@
 
 import { writeSync } from 'node:fs';
 import { FlowMaps } from '../bpf/flow-maps.ts';
+import { cgroupRoot } from '../bpf/cgroup-root.ts';
 import { canResetSockets } from '../bpf/flow-reset.ts';
+import { KubeletMaps } from '../bpf/kubelet-maps.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import { SameNodeMaps } from '../bpf/same-node-maps.ts';
 import { identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
@@ -18,6 +20,7 @@ import { pinDirectoryOf, type ZtunnelConfig } from './config.ts';
 import { type ControllerAccess, controllerAccess } from '../mesh/proxy/controller-access.ts';
 import { ControllerRoots } from '../mesh/proxy/controller-roots.ts';
 import { DataWorker } from './data-worker.ts';
+import { KubeletWatch } from './kubelet-watch.ts';
 import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
 import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
@@ -49,6 +52,7 @@ export class Ztunnel {
   #dns: PodDns | undefined;
   #sameNode: SameNode | undefined;
   #sameNodeReport: SameNodeReport | undefined;
+  #kubelet: KubeletWatch | undefined;
   #pages: NodePages | undefined;
   #metrics = new NodeMetrics({ version: version() });
   #readiness = new Readiness();
@@ -85,6 +89,12 @@ export class Ztunnel {
       ttlSeconds: config['certificate-life'],
     });
     this.#openSameNode(this.#redirect);
+    this.#kubelet = new KubeletWatch({
+      maps: new KubeletMaps(this.#redirect.kubeletFds),
+      cgroupRoot: cgroupRoot(),
+      clock: systemClock,
+      logger: this.#child('kubelet'),
+    });
     this.#pages = new NodePages({
       config,
       logger: this.#logger,
@@ -97,6 +107,7 @@ export class Ztunnel {
       pods: () => this.#pods?.states() ?? [],
       sameNode: this.#sameNode,
       sameNodeReport: this.#sameNodeReport,
+      kubelet: this.#kubelet,
       quit: () => process.kill(process.pid, 'SIGTERM'),
     });
     await this.#pages.open();
@@ -134,6 +145,7 @@ export class Ztunnel {
   async stop(why: 'asked' | 'failed'): Promise<void> {
     this.#xds?.close();
     this.#pods?.close();
+    this.#kubelet?.close();
     // Nobody hears of policy changes any more: what is new goes through the proxy, and so is refused with the others.
     this.#sameNode?.close();
     if (why === 'asked') await this.#drain();

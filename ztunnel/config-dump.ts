@@ -5,6 +5,7 @@ import { certificateDump } from '../mesh/proxy/certificate-dump.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateState } from '../mesh/tls/certificate-manager.ts';
 import type { ConnectionSummary } from './connection-table.ts';
+import type { KubeletState } from './kubelet-watch.ts';
 import type { PodState } from './pod-manager.ts';
 
 export interface DumpParts {
@@ -13,6 +14,7 @@ export interface DumpParts {
   readonly snapshot: Snapshot;
   readonly certificates: readonly CertificateState[];
   readonly pods: readonly PodState[];
+  readonly kubelets: readonly KubeletState[];
   readonly connections: readonly ConnectionSummary[];
 }
 
@@ -34,6 +36,7 @@ export function configDump(parts: DumpParts): object {
     stagedServices: {},
     staticConfig: {},
     workloadState: workloadState(parts),
+    kubelets: parts.kubelets,
   };
 }
 

@@ -9,6 +9,8 @@ import { configDump } from './config-dump.ts';
 import type { ZtunnelConfig } from './config.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { DataWorker } from './data-worker.ts';
+import { renderKubelet } from './kubelet-metrics.ts';
+import type { KubeletWatch } from './kubelet-watch.ts';
 import { ConnectionMetrics, renderMetrics } from './metrics.ts';
 import type { NodeMetrics } from './node-metrics.ts';
 import type { PodState } from './pod-manager.ts';
@@ -28,6 +30,7 @@ export interface NodePagesOptions {
   /** Absent where every connection goes through the proxy. */
   readonly sameNode: SameNode | undefined;
   readonly sameNodeReport: SameNodeReport | undefined;
+  readonly kubelet: KubeletWatch;
   readonly readiness: Readiness;
   readonly quit: () => void;
 }
@@ -43,7 +46,7 @@ export class NodePages {
   /** Binds all three ports, or none. @throws when one is taken */
   async open(): Promise<void> {
     const { config, logger, metrics, workers, readiness, certificates, quit } = this.#options;
-    const { sameNode, sameNodeReport } = this.#options;
+    const { sameNode, sameNodeReport, kubelet } = this.#options;
     const connectionMetrics = async (): Promise<string> => {
       sameNode?.drain();
       const own = sameNodeReport === undefined ? [] : [sameNodeReport.metrics()];
@@ -59,7 +62,7 @@ export class NodePages {
         connections: () => this.#connections(),
         quit,
       },
-      metrics: [connectionMetrics, () => metrics.render()],
+      metrics: [connectionMetrics, async () => renderKubelet(kubelet), () => metrics.render()],
       readiness,
       logger,
     });
@@ -76,13 +79,14 @@ export class NodePages {
   }
 
   async #configDump(): Promise<object> {
-    const { config, version, certificates, snapshot, pods } = this.#options;
+    const { config, version, certificates, snapshot, pods, kubelet } = this.#options;
     return configDump({
       version,
       config,
       snapshot: snapshot(),
       certificates: certificates.state(),
       pods: pods(),
+      kubelets: kubelet.state(),
       connections: await this.#connections(),
     });
   }

@@ -107,18 +107,24 @@ const podSegment = new RegExp(`/(?:[a-z-]*-)?pod(${uidPattern})(?:\\.slice)?(?:/
  * hierarchies that name a pod must name the same.
  */
 export function podOfCgroup(text: string): string | undefined {
+  const found = podsOfCgroup(text);
+  const [uid] = found;
+  return found.size === 1 ? uid : undefined;
+}
+
+/** Every pod that a hierarchy names, for who must be in none. */
+export function podsOfCgroup(text: string): ReadonlySet<string> {
   const found = new Set<string>();
   for (const line of text.split('\n')) {
     const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
     const uid = podSegment.exec(path)?.[1];
     if (uid !== undefined) found.add(uid.replaceAll('_', '-'));
   }
-  const [uid] = found;
-  return found.size === 1 ? uid : undefined;
+  return found;
 }
 
 /** Field 22 of /proc/PID/stat: with the number it is never reused while the machine is up. */
-function startTicksOf(pid: number, proc: string): number | undefined {
+export function startTicksOf(pid: number, proc: string): number | undefined {
   const stat = readIfThere(join(proc, `${pid}`, 'stat'));
   // The command name, in parentheses, may itself hold spaces and parentheses.
   return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
