@@ -39,13 +39,20 @@ describe('bundle()', () => {
     }
   });
 
-  test('leaves no reference to a TypeScript file', () => {
+  const texts = (): string[] => {
     const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
       (name) => name.endsWith('.js') && !name.startsWith('node_modules/'),
     );
     expect(files.length).toBeGreaterThan(6);
-    for (const file of files) {
-      expect(readFileSync(join(folder, file), 'utf8')).not.toMatch(/new URL\(['`][^'`]*\.ts['`]/);
-    }
+    return files.map((file) => readFileSync(join(folder, file), 'utf8'));
+  };
+
+  test('leaves no reference to a TypeScript file', () => {
+    for (const text of texts()) expect(text).not.toMatch(/new URL\(['`][^'`]*\.ts['`]/);
+  });
+
+  test('writes ASCII, so that V8 keeps one byte for each character', () => {
+    for (const text of texts())
+      expect(text).toSatisfy((all: string) => Buffer.byteLength(all) === all.length);
   });
 });

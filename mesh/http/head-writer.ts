@@ -2,7 +2,6 @@
 // fields that frame the body. Whatever the list came from, HTTP/2 or a filter, nothing in it can end a line or a head:
 // the octets are checked as they are written. One instance serves all connections of a thread.
 
-import { STATUS_CODES } from 'node:http';
 import { H2Error } from '../h2/error.ts';
 import { type Header, headerValue } from '../h2/header.ts';
 import { Slab } from '../io/slab.ts';
@@ -16,6 +15,9 @@ export type Framing =
   | 'chunked'
   | 'close' // with the connection
   | 'raw'; // no HTTP any more, after a 101
+
+// Not imported: an import reads every export, and one of node:http's is a getter that loads all of fetch (5 MB).
+const { STATUS_CODES } = process.getBuiltinModule('node:http');
 
 /** Larger heads are not sent; no known peer accepts near as much. */
 const maxHeadBytes = 1024 * 1024;

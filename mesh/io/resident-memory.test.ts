@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cleanProgramMappings } from './resident-memory.ts';
+import { cleanFileMappings } from './resident-memory.ts';
 
 const mapping = (range: string, access: string, path: string, anonymous: number): string =>
   `${range} ${access} 00001000 fe:00 5325947                  ${path}\nSize:  8 kB\nAnonymous:         ${anonymous} kB\nVmFlags: rd\n`;
 
-describe('cleanProgramMappings()', () => {
-  it('takes the text and constants of the program, nothing private and nothing of other files', () => {
+describe('cleanFileMappings()', () => {
+  it('takes the text and constants of program and libraries, nothing private and nothing without a file', () => {
     const smaps = [
       mapping('00400000-00402000', 'r--p', '/opt/node', 0),
       mapping('00402000-00408000', 'r-xp', '/opt/node', 0),
@@ -15,10 +15,13 @@ describe('cleanProgramMappings()', () => {
       mapping('0040a000-0040c000', 'rw-p', '/opt/node', 0),
       mapping('7f0000000000-7f0000002000', 'r-xp', '/usr/lib/libc.so.6', 0),
       mapping('7f0000004000-7f0000006000', 'rw-p', '', 0),
+      mapping('7f0000006000-7f0000008000', 'r--p', '', 0),
+      mapping('7f0000008000-7f000000a000', 'r--s', 'anon_inode:bpf-map', 0),
     ].join('');
-    expect(cleanProgramMappings(smaps, '/opt/node')).toEqual([
+    expect(cleanFileMappings(smaps)).toEqual([
       { address: 0x400000, length: 0x2000 },
       { address: 0x402000, length: 0x6000 },
+      { address: 0x7f0000000000, length: 0x2000 },
     ]);
   });
 });

@@ -1,6 +1,6 @@
-// Gives memory back that only the start needed: freed blocks that malloc keeps, and pages of the program file that are
-// mapped but not used any more. Nothing is lost: the kernel maps a page of the file again when it is touched (some
-// microseconds, from the page cache). For long-running programs, once, after the start. Linux with glibc.
+// Gives memory back that only the start needed: garbage and code that V8 keeps, freed blocks that malloc keeps, and pages
+// of the program and its libraries that are mapped but not used any more. Nothing is lost: the kernel maps a page of a file
+// again when it is touched (some microseconds, from the page cache). For long-running programs, once. Linux with glibc.
 
 import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
@@ -32,28 +32,40 @@ export function limitMallocArenas(count: number): void {
   mallopt(M_ARENA_MAX, count);
 }
 
+/**
+ * Collects the calling thread's heap down to what is in use, with bytecode that has not run lately: some 30 ms for a heap of
+ * 20 MB. Does nothing where node was not started with `--expose-gc`.
+ */
+export function compactHeap(): void {
+  globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+}
+
+/** Of the whole process, but the heap of the calling thread only. */
 export function releaseStartupMemory(): void {
+  compactHeap();
   mallocTrim(0);
-  for (const { address, length } of cleanProgramMappings(readFileSync('/proc/self/smaps', 'utf8'))) {
+  for (const { address, length } of cleanFileMappings(readFileSync('/proc/self/smaps', 'utf8'))) {
     madvise(address, length, MADV_DONTNEED);
   }
 }
 
 /**
- * The read-only mappings of the program file, from /proc/self/smaps, that hold nothing but pages of the file. A
- * mapping with private pages of its own (relocations) is left alone: those exist nowhere else.
+ * The read-only mappings of files, from /proc/self/smaps, that hold nothing but pages of the file. A mapping with private
+ * pages of its own (relocations) is left alone: those exist nowhere else.
  */
-export function cleanProgramMappings(smaps: string, program: string = process.execPath): Mapping[] {
+export function cleanFileMappings(smaps: string): Mapping[] {
   const found: Mapping[] = [];
   let mapping: Mapping | undefined;
   for (const line of smaps.split('\n')) {
     const header = /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ +(.*)$/.exec(line);
     if (header !== null) {
-      const [, start = '', end = '', access = '', path] = header;
+      const [, start = '', end = '', access = '', path = ''] = header;
       const address = Number.parseInt(start, 16);
       const readOnly = access === 'r-xp' || access === 'r--p';
       mapping =
-        readOnly && path === program ? { address, length: Number.parseInt(end, 16) - address } : undefined;
+        readOnly && path.startsWith('/')
+          ? { address, length: Number.parseInt(end, 16) - address }
+          : undefined;
     }
     if (mapping !== undefined && /^Anonymous: +0 kB$/.test(line)) found.push(mapping);
   }

@@ -4,6 +4,7 @@
 import { flushCompileCache } from 'node:module';
 import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { Reactor } from '../io/reactor.ts';
+import { compactHeap } from '../io/resident-memory.ts';
 import type { WorkerReady } from './worker-thread.ts';
 
 /** A problem of the worker itself, for the log. */
@@ -32,6 +33,8 @@ export class WorkerLoop<To, From extends { readonly kind: string }> {
   /** Serves until the reactor is stopped. A message that fails is reported and changes nothing for the next one. */
   run(handle: (message: To) => void): void {
     this.reactor.onWake(() => this.#receive(handle));
+    // Now, while nobody waits: later it would hold up every connection.
+    compactHeap();
     const ready: WorkerReady = { kind: 'ready', wakeFd: this.reactor.wakeFd };
     this.#port.postMessage(ready);
     // For a start after a kill: an orderly exit writes the cache by itself.

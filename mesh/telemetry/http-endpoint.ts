@@ -2,7 +2,7 @@
 // listens where others can reach it: bounded headers, bodies, time and connections; an optional Host check against
 // DNS rebinding; POST refused from web pages. What the paths say is the caller's business.
 
-import http from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface HttpReply {
@@ -42,6 +42,9 @@ export interface HttpEndpoint {
   close(): Promise<void>;
 }
 
+// Not imported: an import reads every export, and one of node:http's is a getter that loads all of fetch (5 MB).
+const http = process.getBuiltinModule('node:http');
+
 const maxHeaderSize = 8 * 1024;
 const maxBodyBytes = 4 * 1024;
 const headersTimeoutMs = 5_000;
@@ -76,7 +79,7 @@ export async function openHttpEndpoint(options: HttpEndpointOptions): Promise<Ht
   };
 }
 
-function listen(server: http.Server, { address, port }: HttpEndpointOptions): Promise<void> {
+function listen(server: Server, { address, port }: HttpEndpointOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) =>
       reject(
@@ -95,8 +98,8 @@ function listen(server: http.Server, { address, port }: HttpEndpointOptions): Pr
 }
 
 async function serve(
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
+  request: IncomingMessage,
+  response: ServerResponse,
   options: HttpEndpointOptions,
 ): Promise<void> {
   // A client that went away while it was served is no error.
@@ -121,7 +124,7 @@ async function serve(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function dispatch(request: http.IncomingMessage, options: HttpEndpointOptions): Promise<HttpReply> {
+async function dispatch(request: IncomingMessage, options: HttpEndpointOptions): Promise<HttpReply> {
   if (!isAllowedHost(request.headers.host, options.allowedHosts)) {
     return { status: 403, body: 'Host not allowed: this address serves local clients only\n' };
   }
@@ -152,7 +155,7 @@ function isAllowedHost(header: string | undefined, allowed: readonly string[] | 
 }
 
 /** Undefined if it is too long. */
-async function readBody(request: http.IncomingMessage): Promise<string | undefined> {
+async function readBody(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
