@@ -13,6 +13,7 @@ export type BpfErrorCode =
   | 'pin-failed'
   | 'incompatible-pins'
   | 'invalid-capture'
+  | 'taken-over'
   | 'closed';
 
 export class BpfError extends Error {

@@ -18,6 +18,7 @@ export interface LinkTarget {
 }
 
 const EPERM = 1;
+const BPF_LINK_TYPE_CGROUP = 3;
 
 /**
  * Attaches a program, or puts it in the place of the one that is pinned there already: atomically, no packet and no
@@ -78,6 +79,15 @@ function readInfo(fd: number): boolean {
 /** Id of the program a link runs now; 0 if it can not be told. */
 export function linkProgramId(linkFd: number): number {
   return readInfo(linkFd) ? info.bytes.readUInt32LE(8) : 0;
+}
+
+/** What a link is attached to: the id of a cgroup or the inode of a network namespace. 0: it was detached, or that is gone. */
+export function linkTarget(linkFd: number): bigint {
+  // In the union at 16, for both kinds of link; the inode has 32 bits and the attach type follows it.
+  if (!readInfo(linkFd)) return 0n;
+  return info.bytes.readUInt32LE(0) === BPF_LINK_TYPE_CGROUP
+    ? info.bytes.readBigUInt64LE(16)
+    : BigInt(info.bytes.readUInt32LE(16));
 }
 
 /** Id of a program, link or map by its descriptor; 0 if it can not be told. */

@@ -128,6 +128,10 @@ describe.skipIf(skipKernelTests)(`inbound capture${skipReason}`, () => {
     expect(attach({ netnsPath: client.netnsPath })).toThrow(/hboneListeners is not a socket made in/);
     expect(attach({ addresses: [] })).toThrow(/it has 0 addresses/);
     expect(attach({ plaintextListeners: [] })).toThrow(/it has 0 plaintextListeners/);
+    expect(attach({ outboundListeners: [] })).toThrow(/it has 0 outboundListeners/);
+    expect(attach({ dnsListeners: proxy.capture.hboneListeners.concat(Array(16).fill(0)) })).toThrow(
+      /it has 18 dnsListeners, 0 to 16/,
+    );
     expect(attach({ outboundPort: 0 })).toThrow(/outboundPort is 0/);
     expect(() => redirect.attach('x'.repeat(500), proxy.capture)).toThrow(/its uid has 500 bytes/);
     expect(redirect.listPods().map(({ uid }) => uid)).toEqual(['app']);

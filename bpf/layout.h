@@ -152,19 +152,32 @@ struct probe_counters {
 	__u64 admitted; /* connections */
 };
 
+/* What the proxy listens for in a pod. */
+enum listener_kind {
+	HBONE_LISTENER = 0,
+	PLAINTEXT_LISTENER = 1,
+	OUTBOUND_LISTENER = 2, /* captured connections of the pod itself */
+	DNS_LISTENER = 3,      /* UDP and TCP */
+};
+
+#define LISTENER_KINDS 4
+
+/* Slots in the map of listeners: each kind has this many, the first of them are used. */
+#define LISTENER_SLOTS 16
+
 #define OWN_ADDRESSES 8
 
-/* One pod's inbound steering. */
+/* One pod's steering. */
 struct inbound_config {
 	struct address own[OWN_ADDRESSES]; /* unused entries are zero */
 	__u16 hbone_port;
 	__u16 dns_port; /* 0: none */
-	__u32 reserved;
+	__u16 outbound_port;
+	__u16 reserved;
 	__u64 netns; /* the pod's own cookie; 0: nothing is let through to it */
+	__u8 listeners[LISTENER_KINDS]; /* how many there are of each kind, at most LISTENER_SLOTS */
+	__u32 reserved2;
 };
-
-/* Slots in the map of listeners: each kind has this many, any of them may be empty. */
-#define LISTENER_SLOTS 16
 
 #define MAPPED_PREFIX bpf_htonl(0xffff)
 

@@ -67,17 +67,22 @@ describe('pod entry', () => {
   });
 });
 
-it('inbound config: addresses one after the other, then the ports', () => {
+it('inbound config: addresses one after the other, then the ports, then the numbers of listeners', () => {
   const out = encodeInboundConfig({
     ownAddresses: [ip('10.0.0.1'), ip('fd00::1')],
     hbonePort: 15008,
+    outboundPort: 15001,
     dnsPort: 15053,
+    listenerCounts: { hbone: 1, plaintext: 2, outbound: 16, dns: 0 },
   });
   expect(out).toHaveLength(inboundConfigSize);
   expect(readAddress(out, 0)).toBe('10.0.0.1');
   expect(readAddress(out, 16)).toBe('fd00::1');
   expect(out.subarray(32, 128).every((byte) => byte === 0)).toBe(true);
-  expect([out.readUInt16LE(128), out.readUInt16LE(130)]).toEqual([15008, 15053]);
+  expect([out.readUInt16LE(128), out.readUInt16LE(130), out.readUInt16LE(132)]).toEqual([
+    15008, 15053, 15001,
+  ]);
+  expect([...out.subarray(144, 148)]).toEqual([1, 2, 16, 0]);
 });
 
 it('firstOfEachFamily() takes the first address of each family', () => {

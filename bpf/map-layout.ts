@@ -10,10 +10,13 @@ export const layoutVersion = 1;
 export const socketStateSize = 20;
 export const podKeySize = 8;
 export const podSize = 512;
-export const inboundConfigSize = 144;
+export const inboundConfigSize = 152;
 export const maxOwnAddresses = 8;
-/** Listeners a kind (HBONE, plaintext). */
+/** Listeners of a kind. */
 export const listenerSlots = 16;
+/** `enum listener_kind`, in its order. */
+export const listenerKinds = ['hbone', 'plaintext', 'outbound', 'dns'] as const;
+export type ListenerKind = (typeof listenerKinds)[number];
 const maxUidBytes = 468;
 
 export const socketKind = {
@@ -114,7 +117,10 @@ export interface InboundConfig {
   /** At most 8. */
   readonly ownAddresses: readonly IpAddress[];
   readonly hbonePort: number;
+  readonly outboundPort: number;
   readonly dnsPort?: number;
+  /** How many there are of each kind, at most 16. */
+  readonly listenerCounts: Readonly<Record<ListenerKind, number>>;
   /** Cookie of the pod's namespace; absent: no connection is let through to it without the proxy. */
   readonly netnsCookie?: bigint;
 }
@@ -125,7 +131,9 @@ export function encodeInboundConfig(config: InboundConfig): Buffer {
   for (const [i, address] of config.ownAddresses.entries()) writeAddress(out, 16 * i, address);
   out.writeUInt16LE(config.hbonePort, 128);
   out.writeUInt16LE(config.dnsPort ?? 0, 130);
+  out.writeUInt16LE(config.outboundPort, 132);
   out.writeBigUInt64LE(config.netnsCookie ?? 0n, 136);
+  for (const [i, kind] of listenerKinds.entries()) out.writeUInt8(config.listenerCounts[kind], 144 + i);
   return out;
 }
 

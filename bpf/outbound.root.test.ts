@@ -143,11 +143,15 @@ describe.skipIf(skipKernelTests)(`outbound capture${skipReason}`, () => {
   it('finds original destinations in a worker thread, from the posted descriptor numbers', async () => {
     const pod = network.addPod('threads');
     const podProxy = new TestProxy(redirect, pod);
-    redirect.attach('threads', { ...podProxy.capture, outboundPort: 15101 });
     const [listener, client] = withNetns(pod.netnsPath, () => [
       listenTcp({ address: pod.ipv4, port: 15101 }),
       createTcpSocket(libc.AF_INET),
     ]);
+    redirect.attach('threads', {
+      ...podProxy.capture,
+      outboundPort: 15101,
+      outboundListeners: [listener],
+    });
     expect(startConnect(client, { address: far4 as IpAddress, port: 443 })).toBe(0);
     const accepted = libc.accept4(listener, 0, 0, libc.SOCK_CLOEXEC);
     expect(accepted).toBeGreaterThan(0);

@@ -68,6 +68,12 @@ export function isBpffs(path: string): boolean {
   return existsSync(path) && statfsSync(path).type >>> 0 === BPF_FS_MAGIC;
 }
 
+/** How many programs of the instance are attached at the cgroup root. */
+export function pinnedLinks(root: string): number {
+  const directory = join(root, version, 'links');
+  return existsSync(directory) ? readdirSync(directory).length : 0;
+}
+
 function nearestExisting(path: string): string {
   let at = path;
   while (!existsSync(at) && at !== '/') at = dirname(at);

@@ -18,11 +18,17 @@ export interface PodCapture {
   readonly dnsPort?: number;
   /** Destination port that goes to the HBONE listeners. Default 15008. */
   readonly hbonePort?: number;
-  /** Listening sockets made in the pod's namespace, 1 to 16, any family. Any one of a SO_REUSEPORT group will do. */
+  /** Listening sockets made in the pod's namespace, 1 to 16, any family: all of this process, each gets its share. */
   readonly hboneListeners: readonly number[];
   /** As `hboneListeners`, for every other port. */
   readonly plaintextListeners: readonly number[];
+  /** As `hboneListeners`, for what the pod itself connects to. */
+  readonly outboundListeners: readonly number[];
+  /** UDP and TCP sockets at `dnsPort`, at most 16. None: whoever is bound there answers. */
+  readonly dnsListeners?: readonly number[];
 }
+
+const leastListeners = { hboneListeners: 1, plaintextListeners: 1, outboundListeners: 1, dnsListeners: 0 };
 
 const SO_NETNS_COOKIE = 71;
 const scratch = new Slab(16);
@@ -79,10 +85,11 @@ export function validateCapture(podUid: string, capture: PodCapture, netnsCookie
       throw reject(`${name} is ${port}, 1 to 65535 are possible`);
     }
   }
-  for (const name of ['hboneListeners', 'plaintextListeners'] as const) {
-    const fds = capture[name];
-    if (fds.length === 0 || fds.length > listenerSlots) {
-      throw reject(`it has ${fds.length} ${name}, 1 to ${listenerSlots} are possible`);
+  for (const name of ['hboneListeners', 'plaintextListeners', 'outboundListeners', 'dnsListeners'] as const) {
+    const fds = capture[name] ?? [];
+    const least = leastListeners[name];
+    if (fds.length < least || fds.length > listenerSlots) {
+      throw reject(`it has ${fds.length} ${name}, ${least} to ${listenerSlots} are possible`);
     }
     if (fds.some((fd) => netnsCookieOf(fd) !== netnsCookie)) {
       throw reject(`one of the ${name} is not a socket made in "${capture.netnsPath}"`);

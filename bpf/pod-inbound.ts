@@ -1,16 +1,23 @@
-// Inbound capture of one pod: loads the sk_lookup program with the pod's own maps and attaches it to the pod's network
-// namespace. The maps are filled before the program is attached, so that it never drops for want of a listener.
+// Steering of one pod: loads the sk_lookup program with the pod's own maps and attaches it to the pod's network
+// namespace, in one step for every kind of listener: the process whose program runs gets all that is new. The maps are filled before the program is attached, so that it never drops for want of a listener.
 
 import { systemError } from './bpf-error.ts';
 import { attachOrReplace, objectId } from './bpf-link.ts';
 import { BpfMap } from './bpf-map.ts';
 import { BpfObject } from './bpf-object.ts';
 import { BPF_SK_LOOKUP } from './libbpf.ts';
-import { encodeInboundConfig, type InboundConfig, inboundConfigSize, listenerSlots } from './map-layout.ts';
+import {
+  encodeInboundConfig,
+  type InboundConfig,
+  inboundConfigSize,
+  type ListenerKind,
+  listenerKinds,
+  listenerSlots,
+} from './map-layout.ts';
 
-export interface InboundCapture extends InboundConfig {
-  readonly hboneListeners: readonly number[];
-  readonly plaintextListeners: readonly number[];
+export interface InboundCapture extends Omit<InboundConfig, 'listenerCounts'> {
+  /** Descriptors, at most 16 of a kind. */
+  readonly listeners: Readonly<Record<ListenerKind, readonly number[]>>;
 }
 
 export interface InboundLink {
@@ -33,10 +40,17 @@ export function attachInbound(
 ): InboundLink {
   using object = BpfObject.load('inbound', { maps: new Map([['admitted', options.admitted]]) });
   const config = new BpfMap('config', object.mapFd('config'), { key: 4, value: inboundConfigSize });
-  config.set(new Uint8Array(4), encodeInboundConfig(capture));
+  const { hbone, plaintext, outbound, dns } = capture.listeners;
+  const listenerCounts = {
+    hbone: hbone.length,
+    plaintext: plaintext.length,
+    outbound: outbound.length,
+    dns: dns.length,
+  };
+  config.set(new Uint8Array(4), encodeInboundConfig({ ...capture, listenerCounts }));
   const listeners = new BpfMap('listeners', object.mapFd('listeners'), { key: 4, value: 8 });
-  fill(listeners, 0, capture.hboneListeners);
-  fill(listeners, listenerSlots, capture.plaintextListeners);
+  for (const [i, kind] of listenerKinds.entries())
+    fill(listeners, i * listenerSlots, capture.listeners[kind]);
   const programFd = object.programFd('weft_inbound');
   const fd = attachOrReplace({
     programFd,

@@ -1,5 +1,6 @@
 // The life of capture on the real kernel: attach, detach, crash, takeover, removal.
 
+import dgram from 'node:dgram';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
@@ -8,14 +9,15 @@ import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withNetns } from '../mesh/io/netns.ts';
-import { createTcpSocket, remoteAddress, startConnect } from '../mesh/io/socket.ts';
+import { createTcpSocket, listenTcp, remoteAddress, startConnect } from '../mesh/io/socket.ts';
+import { bindUdp } from '../mesh/io/udp-socket.ts';
 import { AF_INET } from '../mesh/io/libc.ts';
 import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { Redirect } from './redirect.ts';
 import { type HeldObjects, heldObjects, remaining } from './testing/kernel-objects.ts';
 import { skipKernelTests, skipReason } from './testing/kernel-suite.ts';
 import { type Dialled, TestNetwork, type TestPod } from './testing/test-network.ts';
-import { TestProxy } from './testing/test-proxy.ts';
+import { dnsPort, outboundPort, TestProxy } from './testing/test-proxy.ts';
 
 const far = '192.0.2.7' as IpAddress;
 const nothing: HeldObjects = { programs: [], maps: [] };
@@ -214,6 +216,98 @@ describe.skipIf(skipKernelTests)(`the life of capture${skipReason}`, () => {
     expect(newer.listPods()).toMatchObject([{ uid: 'pod', attached: true }]);
     expect((await network.dial(pod, 'blocking', [far, 80])).reply).toBe(`captured for ${far} 80`);
     expect((await network.dial(peer, 'blocking', [pod.ipv4, 15008])).reply).toBe('hbone');
+  });
+
+  it('gives every new connection to the newer process, while the older one still listens at the same places', async () => {
+    await network.serve(pod, 'serve', ['0.0.0.0', 8080]);
+    const older = open({ pinned: true });
+    const olderProxy = proxyFor(older);
+    older.attach('pod', olderProxy.capture);
+    const newer = open({ pinned: true });
+    const newerProxy = proxyFor(newer);
+    const all = () =>
+      Promise.all(
+        Array.from({ length: 20 }, (_, i) => [
+          network.dial(pod, 'blocking', [far, 80 + i]),
+          network.dial(peer, 'blocking', [pod.ipv4, 15008]),
+          network.dial(peer, 'blocking', [pod.ipv6, 15008]),
+          network.dial(peer, 'blocking', [pod.ipv4, 8080]),
+        ]).flat(),
+      );
+    await all();
+    expect([olderProxy.accepted, newerProxy.accepted]).toEqual([80, 0]);
+    newer.attach('pod', newerProxy.capture);
+    expect((await all()).every(({ reply }) => reply !== undefined)).toBe(true);
+    expect([olderProxy.accepted, newerProxy.accepted]).toEqual([80, 80]);
+  });
+
+  it('lets the older process go on until the newer one takes over, and then change nothing any more', async () => {
+    const older = open({ pinned: true });
+    older.attach('pod', proxyFor(older).capture);
+    const newer = open({ pinned: true });
+    expect(older.replaced).toBe(false);
+    const other = network.addPod('other');
+    const olderOther = new TestProxy(older, other);
+    closing.push(() => olderOther.close());
+    older.attach('other', olderOther.capture);
+    newer.takeOver();
+    expect([older.replaced, newer.replaced]).toEqual([true, false]);
+    expect(() => older.attach('other', olderOther.capture)).toThrow(/a newer process has taken over/);
+    older.detach('pod');
+    older.detach('other');
+    expect(newer.listPods().map(({ uid }) => uid)).toEqual(expect.arrayContaining(['pod', 'other']));
+    // What the newer process has not put its own listeners in yet, the older one still serves.
+    expect((await network.dial(other, 'blocking', [far, 80])).reply).toBe(`captured for ${far} 80`);
+    older.close({ keepPins: false });
+    newer.detach('other');
+    expect(newer.listPods()).toMatchObject([{ uid: 'pod', attached: false }]);
+  });
+
+  it('gives captured connections to its own listeners, whoever else is bound to their port', async () => {
+    const redirect = open({ pinned: false });
+    redirect.attach('pod', proxyFor(redirect).capture);
+    const thief = withNetns(pod.netnsPath, () => listenTcp({ address: pod.ipv4, port: outboundPort }));
+    for (let port = 80; port < 100; port++) {
+      expect((await network.dial(pod, 'blocking', [far, port])).reply).toBe(`captured for ${far} ${port}`);
+    }
+    closeSync(thief);
+  });
+
+  it('spreads connections over the listeners of a kind', async () => {
+    const redirect = open({ pinned: false });
+    const proxies = [proxyFor(redirect), proxyFor(redirect), proxyFor(redirect)];
+    const listeners = (name: 'hboneListeners' | 'outboundListeners') =>
+      proxies.flatMap(({ capture }) => capture[name]);
+    redirect.attach('pod', {
+      ...(proxies[0] as TestProxy).capture,
+      hboneListeners: listeners('hboneListeners'),
+      outboundListeners: listeners('outboundListeners'),
+    });
+    const dials = Array.from({ length: 150 }, () => network.dial(peer, 'blocking', [pod.ipv4, 15008]));
+    for (let i = 0; i < 150; i++) dials.push(network.dial(pod, 'blocking', [far, 80]));
+    await Promise.all(dials);
+    // A share of a third each; six standard deviations are 49.
+    for (const { accepted } of proxies) expect(Math.abs(accepted - 100)).toBeLessThan(49);
+  });
+
+  it('gives DNS of the pod to the sockets it was told of, whoever else is bound to their port', async () => {
+    const redirect = open({ pinned: false });
+    const silent = withNetns(pod.netnsPath, () => bindUdp({ address: pod.ipv4, port: dnsPort }));
+    closing.push(() => closeSync(silent));
+    const [udp, tcp] = withNetns(pod.netnsPath, () => [
+      bindUdp({ address: pod.ipv4, port: dnsPort }),
+      listenTcp({ address: pod.ipv4, port: dnsPort }),
+    ]);
+    closing.push(() => closeSync(tcp));
+    const server = dgram.createSocket('udp4', (_, client) => {
+      server.send('answer', client.port, client.address);
+    });
+    server.bind({ fd: udp });
+    closing.push(() => server.close());
+    redirect.attach('pod', { ...proxyFor(redirect).capture, dnsListeners: [tcp, udp] });
+    for (let i = 0; i < 20; i++) {
+      expect((await network.dial(pod, 'udp', [far, 53])).reply).toBe('answer');
+    }
   });
 
   it('keeps the disguise of a connection whose pod was detached meanwhile', async () => {

@@ -2,8 +2,9 @@
 // one set of programs at the cgroup root; inbound capture is one program a pod. With a pin directory capture outlives
 // the process: an enrolled pod whose proxy is away is refused, never sent in plaintext.
 
-import { closeSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, readFileSync, writeFileSync } from 'node:fs';
 import { openNetns, withNetnsFd } from '../mesh/io/netns.ts';
+import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { BpfError } from './bpf-error.ts';
 import { endLink, linkProgramId, openPinned } from './bpf-link.ts';
 import { BpfMap } from './bpf-map.ts';
@@ -12,11 +13,13 @@ import type { FlowMapFds } from './flow-maps.ts';
 import type { KubeletMapFds } from './kubelet-maps.ts';
 import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, podSize } from './map-layout.ts';
 import { type OutboundMap, OutboundPrograms } from './outbound-programs.ts';
-import { openPinDirectory, type PinDirectory, removePinnedInstance } from './pin-directory.ts';
+import { openPinDirectory, type PinDirectory, pinnedLinks, removePinnedInstance } from './pin-directory.ts';
+import { PinLock } from './pin-lock.ts';
 import { PodAddresses } from './pod-addresses.ts';
 import { currentNetnsCookie, type PodCapture, refuseOwnNetns, validateCapture } from './pod-capture.ts';
 import { attachInbound, type InboundLink } from './pod-inbound.ts';
 import type { SameNodeFds } from './same-node-maps.ts';
+import { proveSteering, type SteeringProof } from './steering-proof.ts';
 
 export interface RedirectOptions {
   /** Root of the cgroup2 tree the pods are in. Default: the mount in /proc/self/mountinfo. */
@@ -34,6 +37,7 @@ export interface CapturedPod {
 
 interface Attachment extends InboundLink {
   readonly cookie: bigint;
+  readonly netnsInode: bigint;
 }
 
 const defaultHbonePort = 15008;
@@ -43,20 +47,28 @@ const maxPods = 4096;
 export class Redirect {
   #outbound: OutboundPrograms;
   #pins: PinDirectory | undefined;
+  #lock: PinLock | undefined;
   #pods: BpfMap;
   #addresses: PodAddresses;
   #attached = new Map<string, Attachment>();
   #open = true;
 
   /**
-   * Loads the programs and attaches them at the cgroup root; no pod is captured by that. With `pinDir` it takes over
-   * an instance pinned there: its pods stay captured, and each attach() then puts the new listeners in.
-   * @throws BpfError libbpf-missing, not-permitted, no-cgroup2, no-bpffs, load-failed, attach-failed, incompatible-pins
+   * Loads the programs and shares the maps of an instance pinned at `pinDir`, whose process goes on undisturbed until
+   * takeOver(). @throws BpfError libbpf-missing, not-permitted, no-cgroup2, no-bpffs, load-failed, incompatible-pins
    */
   static open(options: RedirectOptions): Redirect {
     const cgroupPath = options.cgroupPath ?? cgroupRoot();
-    const pins = options.pinDir === undefined ? undefined : openPinDirectory(options.pinDir);
-    return new Redirect(OutboundPrograms.attach(cgroupPath, pins), pins);
+    if (options.pinDir === undefined) return new Redirect(OutboundPrograms.load(cgroupPath, undefined));
+    const pins = openPinDirectory(options.pinDir);
+    const lock = new PinLock(pins.root);
+    try {
+      const outbound = lock.exclusively(() => OutboundPrograms.load(cgroupPath, pins));
+      return new Redirect(outbound, { pins, lock });
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
   }
 
   /** Ends capture of every pod of the instance pinned at `pinDir` and removes its pins, whoever made them. */
@@ -64,9 +76,13 @@ export class Redirect {
     removePinnedInstance(pinDir);
   }
 
-  private constructor(outbound: OutboundPrograms, pins: PinDirectory | undefined) {
+  private constructor(
+    outbound: OutboundPrograms,
+    pinned?: { readonly pins: PinDirectory; readonly lock: PinLock },
+  ) {
     this.#outbound = outbound;
-    this.#pins = pins;
+    this.#pins = pinned?.pins;
+    this.#lock = pinned?.lock;
     this.#pods = new BpfMap('pods', outbound.mapFd('pods'), { key: podKeySize, value: podSize });
     this.#addresses = new PodAddresses(outbound.mapFd('pod_addresses'));
   }
@@ -97,12 +113,36 @@ export class Redirect {
   }
 
   /**
+   * Attaches the programs at the cgroup root; no pod is captured by that. From here on this process decides what is
+   * captured: an earlier one of the same pins is `replaced`, its pods stay captured, and each attach() then puts the new
+   * listeners in. Idempotent; attach() does it where it was not done. @throws BpfError attach-failed, pin-failed
+   */
+  takeOver(): void {
+    this.#assertOpen();
+    this.#exclusively(() => this.#takeOver());
+  }
+
+  /** True once a newer process has taken over: attach() throws and detach() changes nothing any more. */
+  get replaced(): boolean {
+    return this.#open && this.#outbound.replaced;
+  }
+
+  /**
    * Captures a pod: inbound first, then outbound; if either fails nothing has changed. Calling it again for a captured
    * pod puts new listeners in atomically. Connections that exist already are left alone.
-   * @throws BpfError invalid-capture, load-failed, attach-failed, map-failed, pin-failed @throws NetnsError not-found
+   * @throws BpfError invalid-capture, load-failed, attach-failed, map-failed, pin-failed, taken-over
+   * @throws NetnsError not-found
    */
   attach(podUid: string, capture: PodCapture): { readonly netnsCookie: bigint } {
     this.#assertOpen();
+    return this.#exclusively(() => {
+      this.#takeOver();
+      if (!this.#outbound.replaced) return this.#attach(podUid, capture);
+      throw new BpfError('taken-over', `Could not capture pod "${podUid}": a newer process has taken over`);
+    });
+  }
+
+  #attach(podUid: string, capture: PodCapture): { readonly netnsCookie: bigint } {
     const netns = openNetns(capture.netnsPath);
     try {
       refuseOwnNetns(podUid, netns);
@@ -122,7 +162,8 @@ export class Redirect {
         }
         throw error;
       }
-      this.#replaceAttachment(podUid, { ...link, cookie });
+      const netnsInode = BigInt(fstatSync(netns).ino);
+      this.#replaceAttachment(podUid, { ...link, cookie, netnsInode });
       withNetnsFd(netns, allowPortReuse);
       return { netnsCookie: cookie };
     } finally {
@@ -136,12 +177,14 @@ export class Redirect {
    */
   detach(podUid: string): void {
     this.#assertOpen();
+    this.#exclusively(() => this.#detach(podUid));
+  }
+
+  #detach(podUid: string): void {
     const own = this.#attached.get(podUid);
     this.#attached.delete(podUid);
-    if (own !== undefined) {
-      this.#end(own);
-      return;
-    }
+    if (own !== undefined) return this.#end(own);
+    if (this.#outbound.replaced) return;
     for (const { uid, netnsCookie } of this.listPods()) {
       if (uid === podUid) this.#endInherited(netnsCookie);
     }
@@ -161,24 +204,69 @@ export class Redirect {
     return pods;
   }
 
+  /** Hooks at the cgroup root that do nothing any more, as somebody detached them: no pod is captured by those. */
+  detachedHooks(): readonly string[] {
+    this.#assertOpen();
+    return this.#outbound.detachedHooks();
+  }
+
+  /** Attaches them again. @throws BpfError attach-failed, pin-failed */
+  reattachHooks(): void {
+    this.#assertOpen();
+    this.#exclusively(() => {
+      if (!this.#outbound.replaced) this.#outbound.reattach();
+    });
+  }
+
+  /**
+   * Whether what comes to a pod's `addresses` and `ports` from elsewhere is led to a live socket. Undefined for a pod that
+   * this process did not attach.
+   */
+  proveSteering(
+    podUid: string,
+    question: { readonly addresses: readonly IpAddress[]; readonly ports: readonly number[] },
+  ): SteeringProof | undefined {
+    this.#assertOpen();
+    const own = this.#attached.get(podUid);
+    return own === undefined
+      ? undefined
+      : proveSteering({ ...question, linkFd: own.fd, programId: own.programId, netnsInode: own.netnsInode });
+  }
+
   /**
    * With `keepPins` capture goes on without this process (nothing to keep if there is no pin directory); without, it
    * ends for every pod, unless a newer process has taken the instance over. Idempotent.
    */
   close(options: { readonly keepPins: boolean }): void {
     if (!this.#open) return;
-    const remove = !options.keepPins && !this.#outbound.replaced;
     this.#open = false;
     for (const { fd } of this.#attached.values()) closeSync(fd);
     this.#attached.clear();
-    if (!remove) return this.#outbound.close();
-    this.#outbound.detach();
-    if (this.#pins !== undefined) removePinnedInstance(this.#pins.root);
+    if (options.keepPins) this.#outbound.close();
+    else this.#exclusively(() => this.#remove());
+    this.#lock?.close();
   }
 
   /** Fails closed: keeps the pins. */
   [Symbol.dispose](): void {
     this.close({ keepPins: true });
+  }
+
+  #takeOver(): void {
+    if (!this.#outbound.attached) this.#outbound.attach(this.#pins);
+  }
+
+  /** Not what another process has taken over, or holds that this one never took over. */
+  #remove(): void {
+    const { attached, replaced } = this.#outbound;
+    const isOurs = attached ? !replaced : this.#pins !== undefined && pinnedLinks(this.#pins.root) === 0;
+    if (!isOurs) return this.#outbound.close();
+    this.#outbound.detach();
+    if (this.#pins !== undefined) removePinnedInstance(this.#pins.root);
+  }
+
+  #exclusively<T>(change: () => T): T {
+    return this.#lock === undefined ? change() : this.#lock.exclusively(change);
   }
 
   #attachInbound(netns: number, cookie: bigint, capture: PodCapture): InboundLink {
@@ -188,9 +276,14 @@ export class Redirect {
         ownAddresses: capture.addresses,
         hbonePort: capture.hbonePort ?? defaultHbonePort,
         ...(capture.dnsPort === undefined ? {} : { dnsPort: capture.dnsPort }),
+        outboundPort: capture.outboundPort,
         netnsCookie: cookie,
-        hboneListeners: capture.hboneListeners,
-        plaintextListeners: capture.plaintextListeners,
+        listeners: {
+          hbone: capture.hboneListeners,
+          plaintext: capture.plaintextListeners,
+          outbound: capture.outboundListeners,
+          dns: capture.dnsListeners ?? [],
+        },
       },
       { pinPath: this.#pins?.inbound(cookie), admitted: this.#outbound.mapFd('admitted') },
     );
@@ -209,7 +302,7 @@ export class Redirect {
   }
 
   #end({ cookie, fd, programId }: Attachment): void {
-    const takenOver = linkProgramId(fd) !== programId;
+    const takenOver = this.#outbound.replaced || linkProgramId(fd) !== programId;
     if (takenOver) {
       closeSync(fd);
       return;

@@ -86,6 +86,11 @@ export class DnsProxy {
     }
   }
 
+  /** Descriptors of the sockets that the pod's queries come in by, UDP and TCP. They stay the server's. */
+  listenersOf(uid: WorkloadUid): readonly number[] {
+    return this.#servers.get(uid)?.listeners ?? [];
+  }
+
   /** Idempotent; queries under way are dropped. */
   removePod(uid: WorkloadUid): void {
     this.#servers.get(uid)?.close();
@@ -98,6 +103,7 @@ export class DnsProxy {
 }
 
 class PodServer {
+  readonly listeners: number[] = [];
   readonly #pod: NodePod;
   readonly #options: DnsProxyOptions;
   readonly #sockets: DnsSockets;
@@ -156,6 +162,7 @@ class PodServer {
       throw error;
     }
     this.#udp.push(socket);
+    this.listeners.push(fd);
   }
 
   #serveTcp(fd: number): void {
@@ -166,6 +173,7 @@ class PodServer {
     server.on('error', (error) => this.#options.onError(this.#pod, error));
     server.listen({ fd });
     this.#tcp.push(server);
+    this.listeners.push(fd);
   }
 
   #serveConnection(connection: net.Socket): void {

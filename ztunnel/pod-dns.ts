@@ -31,9 +31,13 @@ export class PodDns {
     });
   }
 
-  /** Answers DNS for the pod from now on. @throws IoError, NetnsError when its sockets can not be made */
-  addPod(pod: NodePod): void {
+  /**
+   * Answers DNS for the pod from now on. Returns descriptors of its sockets, UDP and TCP, which stay its own.
+   * @throws IoError, NetnsError when they can not be made
+   */
+  addPod(pod: NodePod): readonly number[] {
     this.#proxy.addPod({ pod, nameservers: nameserversOf(pod.netns) });
+    return this.#proxy.listenersOf(pod.uid);
   }
 
   /** Idempotent. */

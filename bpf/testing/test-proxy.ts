@@ -21,6 +21,7 @@ export class TestProxy {
   #flows: FlowMaps;
   #servers: net.Server[] = [];
   #sockets = new Set<net.Socket>();
+  #accepted = 0;
 
   /** @param options.plaintext `told`: such a connection is not passed on but told what it is. */
   constructor(
@@ -30,8 +31,8 @@ export class TestProxy {
   ) {
     this.pod = pod;
     this.#flows = new FlowMaps(redirect.fds);
-    this.#listen(outboundPort, (socket) => this.#tellDestination(socket));
     this.capture = {
+      outboundListeners: this.#listen(outboundPort, (socket) => this.#tellDestination(socket)),
       netnsPath: pod.netnsPath,
       addresses: options?.addresses ?? [pod.ipv4, pod.ipv6],
       outboundPort,
@@ -41,6 +42,11 @@ export class TestProxy {
         options?.plaintext === 'told' ? socket.end('plaintext') : this.#passOn(socket),
       ),
     };
+  }
+
+  /** Connections of every kind, up to now. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   /** A socket in the pod, as the proxy makes them. */
@@ -58,6 +64,7 @@ export class TestProxy {
     return anyAddress.map((address) => {
       const fd = withNetns(this.pod.netnsPath, () => listenTcp({ address, port }));
       const server = net.createServer((socket) => {
+        this.#accepted++;
         this.#track(socket);
         onConnection(socket);
       });

@@ -69,6 +69,7 @@ export const send = bind_('int64 send(int fd, uintptr_t buffer, uint64 length, i
 ) => number;
 export const shutdown = bind_('int shutdown(int fd, int how)') as (fd: number, how: number) => number;
 export const close = bind_('int close(int fd)') as (fd: number) => number;
+export const flock = bind_('int flock(int fd, int operation)') as (fd: number, operation: number) => number;
 export const setsockopt = bind_(
   'int setsockopt(int fd, int level, int name, uintptr_t value, uint32 length)',
 ) as (fd: number, level: number, name: number, value: number, length: number) => number;
@@ -108,6 +109,11 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = SOCK_NONBLOCK;
 export const EFD_CLOEXEC = SOCK_CLOEXEC;
 
+/** flock() operations. */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+export const LOCK_UN = 8;
+
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_ERROR = 4;
@@ -127,6 +133,8 @@ export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 export const TCP_USER_TIMEOUT = 18;
+export const TCP_FASTOPEN_CONNECT = 30;
+export const TCP_FASTOPEN_NO_COOKIE = 34;
 
 export const SHUT_WR = 1;
 export const MSG_NOSIGNAL = 0x4000;
@@ -143,6 +151,7 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 0x80000000;
 export const EPOLLEXCLUSIVE = 0x10000000;
 
+export const EPERM = 1;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const EMFILE = 24;
