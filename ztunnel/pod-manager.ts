@@ -1,22 +1,20 @@
-// Keeps capture in step with the model: which pods of this node are captured, with which listeners and identity. Each
-// pod is a small state machine (waiting for its certificate -> captured, or failed and tried again); one pod's trouble
-// never holds up another. A pod is captured only when everything it needs is there.
+// Keeps capture in step with the model and with the CNI step: which pods of this node are captured, and with which
+// addresses and identity. Each pod is a small state machine (waiting for its start, for its certificate -> captured, or
+// failed and tried again); one pod's trouble never holds up another. A pod is captured only when everything it needs is
+// there. Where the CNI step has named a pod's sandbox, that counts until it ends; else the model's addresses and /proc do.
 
-import type { Redirect } from '../bpf/redirect.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
-import { formatSpiffeId, identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
+import { referencedPod } from '../mesh/model/node-pod.ts';
+import { identityOf, sameIdentity } from '../mesh/model/spiffe-id.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import { Backoff } from '../mesh/runtime/backoff.ts';
 import type { Clock, Timer } from '../mesh/runtime/clock.ts';
 import type { Logger } from '../mesh/runtime/logger.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
-import type { DataWorker } from './data-worker.ts';
-import type { PodDns } from './pod-dns.ts';
-import { closePodListeners, openPodListeners } from './pod-listeners.ts';
+import type { PodCapturer } from './pod-capturer.ts';
 import type { LocatedNetns, PodNetnsLocator } from './pod-netns.ts';
-import { ports } from './ports.ts';
-import type { SameNode } from './same-node.ts';
+import { isSameNetns, type Sandbox } from './sandbox.ts';
 import { leavingLingerMs } from './worker-messages.ts';
 
 /** What the metrics are told. */
@@ -28,13 +26,9 @@ export interface PodMetrics {
 
 export interface PodManagerOptions {
   readonly node: string;
-  readonly redirect: Redirect;
+  readonly capturer: Pick<PodCapturer, keyof PodCapturer>;
   readonly netns: PodNetnsLocator;
-  readonly certificates: CertificateManager;
-  readonly workers: readonly DataWorker[];
-  readonly dns: PodDns;
-  /** Absent: every connection goes through the proxy. */
-  readonly sameNode: Pick<SameNode, 'podCaptured' | 'podReleased'> | undefined;
+  readonly certificates: Pick<CertificateManager, 'want' | 'release' | 'get' | 'subscribe'>;
   readonly metrics: PodMetrics;
   /** No pod waits for its first capture any more; may come again. */
   readonly onSettled: () => void;
@@ -50,23 +44,32 @@ export interface PodState {
 }
 
 interface Entry {
-  readonly pod: NodePod;
+  /** As the model has it. */
+  pod: NodePod;
   readonly backoff: Backoff;
   state: 'pending' | 'captured' | 'failed';
   reason: string | undefined;
   retry: Timer | undefined;
+  /** Absent: the pod started before the CNI step was there, or has not started. */
+  sandbox: Sandbox | undefined;
   /** The namespace that was captured; undefined until then. */
   netns: LocatedNetns | undefined;
 }
 
 /** How often captured namespaces are looked at, ms: a pod made anew at the same path runs uncaptured until then. */
 const netnsCheckMs = 1_000;
+/** A pod whose sandbox ended is gone, or gets another one by the CNI step, within this time; else it is looked for, ms. */
+const sandboxOverMs = 15_000;
 
 export class PodManager {
   #options: PodManagerOptions;
   #entries = new Map<WorkloadUid, Entry>();
+  /** Every pod of this node, enrolled or not, by its Kubernetes UID. */
+  #known = new Map<string, NodePod>();
   /** Certificates that pods which left still use. */
   #lingering = new Set<Timer>();
+  #listeners = new Set<() => void>();
+  #told = true;
   /** The node whose pods the controller sends in place of this one's. */
   #stranger: string | undefined;
   #unsubscribe: () => void;
@@ -87,23 +90,242 @@ export class PodManager {
     const wanted = new Map<WorkloadUid, NodePod>();
     const present = new Set<WorkloadUid>();
     let stranger: string | undefined;
+    this.#known.clear();
     for (const pod of snapshot.pods.values()) {
       if (pod.node !== this.#options.node) {
         stranger ??= pod.node;
         continue;
       }
       present.add(pod.uid);
-      if (pod.enrolled && pod.addresses.length > 0) wanted.set(pod.uid, pod);
+      const podUid = referencedPod(pod.netns);
+      if (podUid !== undefined) this.#known.set(podUid, pod);
+      if (pod.enrolled) wanted.set(pod.uid, pod);
     }
     for (const entry of [...this.#entries.values()]) {
       const pod = wanted.get(entry.pod.uid);
       if (pod === undefined) this.#leave(entry, present.has(entry.pod.uid) ? 'drain' : 'now');
-      else if (!sameCapture(pod, entry.pod)) this.#leave(entry, 'now');
+      else if (pod.netns !== entry.pod.netns || !sameIdentity(pod, entry.pod)) this.#leave(entry, 'now');
+      else this.#update(entry, pod);
     }
     for (const pod of wanted.values()) if (!this.#entries.has(pod.uid)) this.#enter(pod);
-    this.#endInherited(wanted);
+    this.#options.capturer.endInherited(wanted);
     this.#complainAbout(stranger);
     this.#settle();
+  }
+
+  /** The pod with this Kubernetes UID, enrolled or not; undefined while the model has none. */
+  knownPod(podUid: string): NodePod | undefined {
+    return this.#known.get(podUid);
+  }
+
+  /** `sandbox`, whose namespace is the manager's from here on, is where the pod is now. Unknown pods are none's. */
+  startSandbox(uid: WorkloadUid, sandbox: Sandbox): void {
+    const entry = this.#entries.get(uid);
+    if (entry === undefined) return sandbox.netns.close();
+    if (entry.sandbox?.id === sandbox.id) {
+      sandbox.netns.close();
+      if (entry.state !== 'captured') this.#capture(entry);
+      return;
+    }
+    const next = this.#renew(entry);
+    next.sandbox = sandbox;
+    this.#capture(next);
+  }
+
+  /** The sandbox is no more. Unknown ones are ignored. */
+  endSandbox(sandboxId: string): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.sandbox?.id !== sandboxId) continue;
+      const next = this.#renew(entry);
+      next.reason = 'its sandbox has ended';
+      next.retry = this.#options.clock.after(sandboxOverMs, () => this.#capture(next), { unref: true });
+      this.#settle();
+    }
+  }
+
+  /** Of a pod that is to be captured; undefined for others. */
+  stateOf(uid: WorkloadUid): (PodState & { readonly sandbox?: string }) | undefined {
+    const entry = this.#entries.get(uid);
+    return entry && { ...stateOf(entry), ...(entry.sandbox && { sandbox: entry.sandbox.id }) };
+  }
+
+  states(): PodState[] {
+    return [...this.#entries.values()].map(stateOf);
+  }
+
+  /** Called soon after every change of a pod's state or of who is known. Returns how to stop. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Stops managing; capture stays as it is. */
+  close(): void {
+    this.#unsubscribe();
+    this.#netnsCheck.cancel();
+    for (const entry of this.#entries.values()) {
+      entry.retry?.cancel();
+      closeNamespaces(entry);
+    }
+    for (const timer of this.#lingering) timer.cancel();
+    this.#entries.clear();
+    this.#listeners.clear();
+  }
+
+  #enter(pod: NodePod): void {
+    this.#options.certificates.want(identityOf(pod));
+    this.#capture(this.#add(pod));
+  }
+
+  #add(pod: NodePod): Entry {
+    const entry: Entry = {
+      pod,
+      backoff: new Backoff({ minMs: 250, maxMs: 15_000 }),
+      state: 'pending',
+      reason: undefined,
+      retry: undefined,
+      sandbox: undefined,
+      netns: undefined,
+    };
+    this.#entries.set(pod.uid, entry);
+    return entry;
+  }
+
+  /** What a pod had in the model changed while it stays the same pod. */
+  #update(entry: Entry, pod: NodePod): void {
+    const moved = pod.addresses.join() !== entry.pod.addresses.join();
+    entry.pod = pod;
+    if (!moved) return;
+    // The CNI step knows better, and earlier. But from here on the pod may have a process to know its namespace by.
+    if (entry.sandbox !== undefined) return this.#confirm(entry);
+    this.#capture(entry.state === 'pending' ? entry : this.#renew(entry));
+  }
+
+  /** A sandbox of which nobody says when it ends is found again by its processes, as those are that were found so. */
+  #confirm(entry: Entry): void {
+    const { sandbox } = entry;
+    if (sandbox === undefined || entry.netns !== sandbox.netns) return;
+    try {
+      const found = this.#options.netns.locate(entry.pod.netns);
+      if (isSameNetns(found.path, sandbox.netns.path)) entry.netns = found;
+      else found.close();
+    } catch {
+      // It has no process yet: the next change of its addresses, or its removal, decides.
+    }
+  }
+
+  #capture(entry: Entry): void {
+    entry.retry?.cancel();
+    entry.retry = undefined;
+    const { certificates, capturer, logger, metrics } = this.#options;
+    const addresses = entry.sandbox?.addresses ?? entry.pod.addresses;
+    const pod = { ...entry.pod, addresses };
+    if (addresses.length === 0) return this.#wait(entry, 'waiting for its start');
+    if (certificates.get(identityOf(pod)) === undefined)
+      return this.#wait(entry, 'waiting for its certificate');
+    try {
+      const netns = entry.sandbox?.netns ?? this.#options.netns.locate(pod.netns);
+      entry.netns = netns;
+      capturer.capture(pod, netns.path);
+    } catch (error) {
+      return this.#fail(entry, error);
+    }
+    entry.state = 'captured';
+    entry.reason = undefined;
+    entry.backoff.reset();
+    metrics.podStarted();
+    this.#settle();
+    logger.info({ pod: nameOf(entry), netns: pod.netns, sandbox: entry.sandbox?.id }, 'Pod captured');
+  }
+
+  #wait(entry: Entry, reason: string): void {
+    entry.state = 'pending';
+    entry.reason = reason;
+    this.#settle();
+  }
+
+  #fail(entry: Entry, error: unknown): void {
+    if (entry.netns !== entry.sandbox?.netns) entry.netns?.close();
+    entry.netns = undefined;
+    entry.state = 'failed';
+    entry.reason = error instanceof Error ? error.message : String(error);
+    const delayMs = entry.backoff.next();
+    this.#options.logger.error(
+      { pod: nameOf(entry), error: entry.reason, retryMs: Math.round(delayMs) },
+      'Pod is not captured',
+    );
+    entry.retry = this.#options.clock.after(delayMs, () => this.#capture(entry));
+    this.#settle();
+  }
+
+  /** The same pod from the beginning: what it had is let go, its certificate stays. */
+  #renew(entry: Entry): Entry {
+    this.#release(entry, 'now');
+    return this.#add(entry.pod);
+  }
+
+  #leave(entry: Entry, how: 'drain' | 'now'): void {
+    const { pod, state } = entry;
+    this.#release(entry, how);
+    if (how === 'now' || state !== 'captured') return this.#releaseCertificate(pod);
+    const timer = this.#options.clock.after(leavingLingerMs, () => {
+      this.#lingering.delete(timer);
+      this.#releaseCertificate(pod);
+    });
+    this.#lingering.add(timer);
+  }
+
+  #release(entry: Entry, how: 'drain' | 'now'): void {
+    const { capturer, logger, metrics } = this.#options;
+    const { uid } = entry.pod;
+    this.#entries.delete(uid);
+    entry.retry?.cancel();
+    capturer.revoke(uid, how);
+    closeNamespaces(entry);
+    if (entry.state !== 'captured') return;
+    capturer.release(uid, how);
+    metrics.podStopped();
+    logger.info({ pod: nameOf(entry), how }, 'Pod released');
+  }
+
+  #releaseCertificate(pod: NodePod): void {
+    const { certificates, capturer } = this.#options;
+    const identity = identityOf(pod);
+    certificates.release(identity);
+    // Else another pod has it, or one that left still uses it.
+    if (certificates.get(identity) === undefined) capturer.forgetIdentity(identity);
+  }
+
+  #checkNetnsLater(): Timer {
+    return this.#options.clock.after(netnsCheckMs, () => this.#checkNetns(), { unref: true });
+  }
+
+  /** A namespace that was deleted, or made anew under its name, is no change of the model: only a look shows it. */
+  #checkNetns(): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.state !== 'captured' || entry.netns?.isCurrent() !== false) continue;
+      this.#options.logger.warn(
+        { pod: nameOf(entry), netns: entry.pod.netns },
+        'Network namespace of a pod is not the same any more',
+      );
+      this.#capture(this.#renew(entry));
+    }
+    this.#netnsCheck = this.#checkNetnsLater();
+  }
+
+  #settle(): void {
+    const started = [...this.#entries.values()].filter(isStarted);
+    const pending = started.filter(({ state }) => state === 'pending').length;
+    this.#options.metrics.podsPending(started.filter(({ state }) => state !== 'captured').length);
+    if (pending === 0 && this.#stranger === undefined) this.#options.onSettled();
+    if (this.#told) queueMicrotask(() => this.#tell());
+    this.#told = false;
+  }
+
+  /** Not at once: who is told may change pods, and whoever changed one may not have finished with the others. */
+  #tell(): void {
+    this.#told = true;
+    for (const listener of [...this.#listeners]) listener();
   }
 
   /** A node is told of its own pods only: those of another one came for another one's token. */
@@ -117,171 +339,23 @@ export class PodManager {
       'The join token is of another node: no pod of this one can be captured',
     );
   }
-
-  states(): PodState[] {
-    return [...this.#entries.values()].map(({ pod, state, reason }) => ({
-      uid: pod.uid,
-      name: `${pod.namespace}/${pod.name}`,
-      state,
-      ...(reason === undefined ? {} : { reason }),
-    }));
-  }
-
-  /** Stops managing; capture stays as it is. */
-  close(): void {
-    this.#unsubscribe();
-    this.#netnsCheck.cancel();
-    for (const entry of this.#entries.values()) {
-      entry.retry?.cancel();
-      entry.netns?.close();
-    }
-    for (const timer of this.#lingering) timer.cancel();
-    this.#entries.clear();
-  }
-
-  #enter(pod: NodePod): void {
-    const backoff = new Backoff({ minMs: 250, maxMs: 15_000 });
-    const entry: Entry = {
-      pod,
-      backoff,
-      state: 'pending',
-      reason: 'waiting for its certificate',
-      retry: undefined,
-      netns: undefined,
-    };
-    this.#entries.set(pod.uid, entry);
-    this.#options.certificates.want(identityOf(pod));
-    if (this.#options.certificates.get(identityOf(pod)) !== undefined) this.#capture(entry);
-  }
-
-  #capture(entry: Entry): void {
-    const { redirect, dns, workers, logger, metrics } = this.#options;
-    entry.retry?.cancel();
-    const netns = this.#attempt(entry, () => this.#options.netns.locate(entry.pod.netns));
-    if (netns === undefined) return;
-    const pod = { ...entry.pod, netns: netns.path };
-    const sets = this.#attempt(entry, () => openPodListeners(pod, workers.length));
-    if (sets === undefined) return netns.close();
-    const attached = this.#attempt(entry, () => {
-      dns.addPod(pod);
-      return redirect.attach(pod.uid, {
-        netnsPath: pod.netns,
-        addresses: pod.addresses,
-        outboundPort: ports.outbound,
-        dnsPort: ports.dns,
-        hboneListeners: sets.flatMap((set) => set.hbone),
-        plaintextListeners: sets.flatMap((set) => set.plaintext),
-      });
-    });
-    if (attached === undefined) {
-      closePodListeners(sets);
-      dns.removePod(pod.uid);
-      netns.close();
-      return;
-    }
-    for (const [index, worker] of workers.entries()) {
-      const listeners = sets[index];
-      if (listeners !== undefined)
-        worker.post({ kind: 'pod-added', workerPod: { pod: entry.pod, listeners } });
-    }
-    this.#options.sameNode?.podCaptured(entry.pod, { ...attached, netnsPath: netns.path });
-    entry.netns = netns;
-    entry.state = 'captured';
-    entry.reason = undefined;
-    entry.backoff.reset();
-    metrics.podStarted();
-    this.#settle();
-    logger.info({ pod: `${pod.namespace}/${pod.name}`, netns: entry.pod.netns }, 'Pod captured');
-  }
-
-  /** undefined and a later retry when `run` fails. */
-  #attempt<T>(entry: Entry, run: () => T): T | undefined {
-    try {
-      return run();
-    } catch (error) {
-      const { pod } = entry;
-      entry.state = 'failed';
-      entry.reason = error instanceof Error ? error.message : String(error);
-      const delayMs = entry.backoff.next();
-      this.#options.logger.error(
-        { pod: `${pod.namespace}/${pod.name}`, error: entry.reason, retryMs: Math.round(delayMs) },
-        'Pod is not captured',
-      );
-      entry.retry = this.#options.clock.after(delayMs, () => this.#capture(entry));
-      this.#settle();
-      return undefined;
-    }
-  }
-
-  #leave(entry: Entry, how: 'drain' | 'now'): void {
-    const { redirect, dns, workers, logger, metrics, clock } = this.#options;
-    const { pod } = entry;
-    this.#entries.delete(pod.uid);
-    entry.retry?.cancel();
-    this.#options.sameNode?.podReleased(pod.uid, how);
-    entry.netns?.close();
-    if (entry.state === 'captured') {
-      redirect.detach(pod.uid);
-      dns.removePod(pod.uid);
-      for (const worker of workers) worker.post({ kind: 'pod-removed', uid: pod.uid, how });
-      metrics.podStopped();
-      logger.info({ pod: `${pod.namespace}/${pod.name}`, how }, 'Pod released');
-    }
-    if (how === 'now' || entry.state !== 'captured') return this.#releaseCertificate(pod);
-    const timer = clock.after(leavingLingerMs, () => {
-      this.#lingering.delete(timer);
-      this.#releaseCertificate(pod);
-    });
-    this.#lingering.add(timer);
-  }
-
-  #releaseCertificate(pod: NodePod): void {
-    const { certificates, workers } = this.#options;
-    const identity = identityOf(pod);
-    certificates.release(identity);
-    // Another pod has it, or one that left still uses it.
-    if (certificates.get(identity) !== undefined) return;
-    const spiffeId = formatSpiffeId(identity);
-    for (const worker of workers) worker.post({ kind: 'certificate-removed', spiffeId });
-  }
-
-  #checkNetnsLater(): Timer {
-    return this.#options.clock.after(netnsCheckMs, () => this.#checkNetns(), { unref: true });
-  }
-
-  /** A namespace that was deleted, or made anew under its name, is no change of the model: only a look shows it. */
-  #checkNetns(): void {
-    for (const entry of [...this.#entries.values()]) {
-      if (entry.state !== 'captured' || entry.netns?.isCurrent() !== false) continue;
-      const { namespace, name, netns } = entry.pod;
-      this.#options.logger.warn(
-        { pod: `${namespace}/${name}`, netns },
-        'Network namespace of a pod is not the same any more',
-      );
-      this.#leave(entry, 'now');
-      this.#enter(entry.pod);
-    }
-    this.#netnsCheck = this.#checkNetnsLater();
-  }
-
-  #settle(): void {
-    const pending = [...this.#entries.values()].filter(({ state }) => state === 'pending').length;
-    this.#options.metrics.podsPending(this.#entries.size - this.#captured());
-    if (pending === 0 && this.#stranger === undefined) this.#options.onSettled();
-  }
-
-  #captured(): number {
-    return [...this.#entries.values()].filter(({ state }) => state === 'captured').length;
-  }
-
-  /** Pods that an earlier process captured and that are no longer to be. */
-  #endInherited(wanted: ReadonlyMap<WorkloadUid, NodePod>): void {
-    for (const { uid, attached } of this.#options.redirect.listPods()) {
-      if (!attached && !wanted.has(uid as WorkloadUid)) this.#options.redirect.detach(uid);
-    }
-  }
 }
 
-function sameCapture(a: NodePod, b: NodePod): boolean {
-  return a.netns === b.netns && sameIdentity(a, b) && a.addresses.join() === b.addresses.join();
+function stateOf({ pod, state, reason }: Entry): PodState {
+  const name = `${pod.namespace}/${pod.name}`;
+  return { uid: pod.uid, name, state, ...(reason === undefined ? {} : { reason }) };
+}
+
+/** There is a namespace to capture; a pod that has not started holds up nobody. */
+function isStarted({ pod, sandbox }: Entry): boolean {
+  return sandbox !== undefined || pod.addresses.length > 0;
+}
+
+function nameOf({ pod }: Entry): string {
+  return `${pod.namespace}/${pod.name}`;
+}
+
+function closeNamespaces({ netns, sandbox }: Entry): void {
+  if (netns !== sandbox?.netns) netns?.close();
+  sandbox?.netns.close();
 }

@@ -130,7 +130,8 @@ export function startTicksOf(pid: number, proc: string): number | undefined {
   return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
 }
 
-function namespaceAt(path: string): string | undefined {
+/** Names the namespace a path leads to, as long as somebody holds it; undefined if there is none. */
+export function namespaceAt(path: string): string | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
   return found === undefined ? undefined : `${found.dev}:${found.ino}`;
 }
