@@ -43,6 +43,10 @@ export interface Cluster extends AsyncDisposable {
   restartNode(node: string): Promise<void>;
   /** Kills one service of a node; the node starts it again by itself. */
   restartService(node: string, service: NodeService): Promise<void>;
+  /** Every kube-proxy is started again in this mode; rules of the other are gone when they are ready. */
+  setKubeProxyMode(mode: KubeProxyMode): Promise<void>;
+  /** Path of a node's network namespace, for packet captures. */
+  netnsOf(node: string): Promise<string>;
   /** Copies the logs of everything into a folder. */
   collectLogs(folder: string): Promise<void>;
 }

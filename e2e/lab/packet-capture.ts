@@ -4,6 +4,7 @@
 // counted, never silently missing.
 
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { resolve } from 'node:path';
 import koffi from 'koffi';
 import { LabError } from './lab-error.ts';
 
@@ -35,7 +36,7 @@ export class PacketCapture implements Disposable {
   #fd: number;
 
   /**
-   * Starts to capture at once; without a name on all interfaces of the namespace (a frame that is forwarded is then
+   * Starts to capture at once, in a namespace of `ip netns` or one by its path; without a name on all interfaces of the namespace (a frame that is forwarded is then
    * seen once on each). Throws LabError `capture` when the interface is not there.
    */
   constructor(namespace: string, interfaceName?: string) {
@@ -58,6 +59,12 @@ export class PacketCapture implements Disposable {
     if (dropped > 0)
       throw new LabError('capture', `The capture lost ${dropped} packets; send less while it runs`);
     return this.frames;
+  }
+
+  /** As drain(), and forgets them: for a capture that lasts. */
+  take(): readonly Buffer[] {
+    this.drain();
+    return this.frames.splice(0);
   }
 
   /** Frames so far that hold these bytes. */
@@ -113,7 +120,7 @@ function openPacketSocket(interfaceName: string | undefined): number {
 /** Runs `act` in one stretch with this thread inside the namespace, then returns to the thread's own. */
 function inNamespace<T>(namespace: string, act: () => T): T {
   const own = openSync('/proc/thread-self/ns/net', 'r');
-  const other = openSync(`/run/netns/${namespace}`, 'r');
+  const other = openSync(resolve('/run/netns', namespace), 'r');
   try {
     if (Number(setns(other, CLONE_NEWNET)) !== 0) {
       throw new LabError('capture', `Entering network namespace "${namespace}" failed; it needs root`);

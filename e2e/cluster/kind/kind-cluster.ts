@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Finished, run } from '../../kubernetes/command.ts';
-import type { Cluster, ClusterOptions, ExecOptions, NodeService } from '../cluster.ts';
+import type { Cluster, ClusterOptions, ExecOptions, KubeProxyMode, NodeService } from '../cluster.ts';
 import { ClusterError } from '../cluster-error.ts';
 import { Kubectl } from '../kubectl.ts';
 
@@ -101,6 +101,23 @@ export class KindCluster implements Cluster {
     const unit = units[service];
     await docker(['exec', this.#known(node), 'systemctl', 'kill', '--signal=SIGKILL', unit]);
     await docker(['exec', node, 'systemctl', 'start', unit]);
+  }
+
+  async setKubeProxyMode(mode: KubeProxyMode): Promise<void> {
+    const configMap = ['configmap', 'kube-proxy', '-n', 'kube-system'];
+    const { data } = await this.kubectl.json<{ data: Record<string, string> }>(['get', ...configMap]);
+    const config = data['config.conf']?.replace(/^mode: .*$/m, `mode: ${mode}`);
+    const patch = JSON.stringify({ data: { 'config.conf': config } });
+    await this.kubectl.ok(['patch', ...configMap, '--type=merge', '-p', patch]);
+    await this.kubectl.ok(['rollout', 'restart', '-n', 'kube-system', 'daemonset/kube-proxy']);
+    await this.kubectl.rolledOut('kube-system', 'daemonset/kube-proxy', 120);
+  }
+
+  async netnsOf(node: string): Promise<string> {
+    const argv = ['docker', 'inspect', '--format', '{{.State.Pid}}', this.#known(node)];
+    const { status, stdout, stderr } = await run(argv);
+    if (status !== 0) throw new ClusterError('command', `docker inspect failed: ${stderr.trim()}`);
+    return `/proc/${stdout.trim()}/ns/net`;
   }
 
   async collectLogs(folder: string): Promise<void> {

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ClusterKeys } from '../../kubernetes/cluster-keys.ts';
 import type { Finished } from '../../kubernetes/command.ts';
-import type { Cluster, ClusterOptions, ExecOptions, NodeService } from '../cluster.ts';
+import type { Cluster, ClusterOptions, ExecOptions, KubeProxyMode, NodeService } from '../cluster.ts';
 import { ClusterError } from '../cluster-error.ts';
 import { Kubectl } from '../kubectl.ts';
 import { cgroupRoots, removeCgroups } from './cgroups.ts';
@@ -131,6 +131,19 @@ export class LocalCluster implements Cluster {
 
   async restartService(node: string, service: NodeService): Promise<void> {
     await this.#node(node).killService(service);
+  }
+
+  async setKubeProxyMode(mode: KubeProxyMode): Promise<void> {
+    for (const node of this.#nodes) {
+      node.changeFile('kube-proxy.json', (text) =>
+        JSON.stringify({ ...(JSON.parse(text) as object), mode }, undefined, 2),
+      );
+      await node.killService('kube-proxy');
+    }
+  }
+
+  netnsOf(node: string): Promise<string> {
+    return Promise.resolve(join('/run/netns', this.#node(node).plan.netns));
   }
 
   async collectLogs(folder: string): Promise<void> {

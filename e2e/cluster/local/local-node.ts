@@ -49,6 +49,12 @@ export class LocalNode {
     mkdirSync(join(this.directory, 'log'), { recursive: true });
   }
 
+  /** Of those that were written by prepare(); a service reads it when it starts again. */
+  changeFile(name: string, change: (text: string) => string): void {
+    const file = join(this.directory, name);
+    writeFileSync(file, change(readFileSync(file, 'utf8')), { mode: 0o600 });
+  }
+
   /** Lays the cable and starts process 1, which goes on by itself. `all`: every node of the cluster. */
   async start(all: readonly NodePlan[]): Promise<void> {
     const { plan } = this;
