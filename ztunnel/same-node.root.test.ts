@@ -54,7 +54,7 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     api2 = await rig.addPod('api-2', { workload, serviceAccount: 'api' });
     far = await rig.addPod('far', { node: 'node-2', serviceAccount: 'api' });
     servers = [api1, api2, far].map((pod) => serve(pod, port, echo));
-    await rig.apply({ services: [service], policies: [strict] });
+    await rig.apply({ services: [service], policies: [strict], meshConfig: inKernel });
   });
 
   beforeEach(() => {
