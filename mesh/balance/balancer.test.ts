@@ -6,22 +6,12 @@ import { emptyDelta } from '../model/model.ts';
 import type { Service } from '../model/service.ts';
 import type { TrafficPolicy } from '../model/traffic-policy.ts';
 import type { Workload, WorkloadUid } from '../model/workload.ts';
+import { seeded } from '../runtime/testing/seeded.ts';
 import { Store } from '../state/store.ts';
 import { Balancer, type PickHandle, type PickRequest, type PickResult } from './balancer.ts';
 
 const key = serviceKey('shop', 'api.shop.svc.cluster.local');
 const source = makeWorkload('source', { node: 'node-1', addresses: [ip('10.0.0.1')] });
-
-/** Mulberry32: the same numbers in every run. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function endpoint(name: string, fields: Partial<Workload> = {}): Workload {
   return makeWorkload(name, {

@@ -6,21 +6,11 @@ import { emptyDelta } from '../model/model.ts';
 import type { Service } from '../model/service.ts';
 import type { HttpTrafficPolicy, TrafficPolicy } from '../model/traffic-policy.ts';
 import type { Workload, WorkloadUid } from '../model/workload.ts';
+import { seeded } from '../runtime/testing/seeded.ts';
 import { Store } from '../state/store.ts';
 import { Balancer, type PickHandle, type PickRequest, type PickResult } from './balancer.ts';
 
 const key = serviceKey('shop', 'api.shop.svc.cluster.local');
-
-/** Mulberry32: the same numbers in every run. */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 export function httpPolicy(fields: Partial<HttpTrafficPolicy>): HttpTrafficPolicy {
   return { key: 'shop/api', ...fields };

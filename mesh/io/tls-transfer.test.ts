@@ -2,6 +2,7 @@
 
 import { createHash, type Hash, randomFillSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { seeded } from '../runtime/testing/seeded.ts';
 import { Reactor } from './reactor.ts';
 import { Slab } from './slab.ts';
 import { TestAuthority } from './testing/authority.ts';
@@ -80,17 +81,6 @@ class Writer {
     }
     connection.flush();
   }
-}
-
-/** A small seeded generator, so that a failure can be repeated (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
 
 function receive(peer: TlsPeer): { bytes: number; hash: Hash } {
