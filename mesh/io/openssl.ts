@@ -96,6 +96,9 @@ export const SSL_write = ssl.func('int SSL_write(uintptr_t ssl, uintptr_t buffer
   length: number,
 ) => number;
 export const SSL_shutdown = ssl.func('int SSL_shutdown(uintptr_t ssl)') as (connection: Pointer) => number;
+export const SSL_free_buffers = ssl.func('int SSL_free_buffers(uintptr_t ssl)') as (
+  connection: Pointer,
+) => number;
 export const SSL_get_error = ssl.func('int SSL_get_error(uintptr_t ssl, int result)') as (
   connection: Pointer,
   result: number,
@@ -178,7 +181,6 @@ export const SSL_CTRL_SET_MIN_PROTO_VERSION = 123;
 export const SSL_CTRL_GET_NEGOTIATED_GROUP = 134;
 export const SSL_MODE_ENABLE_PARTIAL_WRITE = 1;
 export const SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER = 2;
-export const SSL_MODE_RELEASE_BUFFERS = 0x10;
 export const SSL_OP_NO_RENEGOTIATION = 2 ** 30;
 export const SSL_OP_IGNORE_UNEXPECTED_EOF = 2 ** 7;
 export const SSL_VERIFY_PEER = 1;
@@ -234,13 +236,12 @@ export function requireH2(context: Pointer): void {
   setAlpnSelect(context, alpnCallback, 0);
 }
 
-const selected = Buffer.allocUnsafeSlow(16);
-const selectedAddress = Number(koffi.address(selected));
+const selected = new Slab(16);
 
 /** True when the handshake agreed on `h2`. A client that offers nothing is not refused by OpenSSL, so ask. */
 export function agreedOnH2(connection: Pointer): boolean {
-  SSL_get0_alpn_selected(connection, selectedAddress, selectedAddress + 8);
-  if (selected.readUInt32LE(8) !== 2) return false;
-  const name = koffi.decode(Number(selected.readBigUInt64LE(0)), 'uint8_t', 2) as Uint8Array;
+  SSL_get0_alpn_selected(connection, selected.address, selected.address + 8);
+  if (selected.bytes.readUInt32LE(8) !== 2) return false;
+  const name = koffi.decode(selected.pointerAt(0), 'uint8_t', 2) as Uint8Array;
   return name[0] === 0x68 && name[1] === 0x32;
 }

@@ -2,11 +2,14 @@
 // other threads. While it runs, promises, microtasks and Node's timers of its thread never run: everything on it is
 // callbacks and state machines. One reactor belongs to one thread.
 
+// The global of this name is looked up through a getter each time.
+import { performance } from 'node:perf_hooks';
 import type { Timer } from '../runtime/clock.ts';
 import { IoError } from './io-error.ts';
 import * as libc from './libc.ts';
 import { Slab } from './slab.ts';
 import { TimerWheel } from './timer-wheel.ts';
+import { WorkList } from './work-list.ts';
 
 export const READABLE = libc.EPOLLIN | libc.EPOLLRDHUP | libc.EPOLLHUP | libc.EPOLLERR;
 /**
@@ -32,21 +35,27 @@ export interface TurnTask {
 const EVERYTHING = READABLE | ENDED | WRITABLE;
 
 const batchSize = 256;
-// packed epoll_event on x86-64 (12 bytes), padded elsewhere (16 bytes): include/uapi/linux/eventpoll.h.
-const eventSize = process.arch === 'x64' ? 12 : 16;
-const dataOffset = process.arch === 'x64' ? 4 : 8;
+// epoll_event in 32-bit words, packed on x86-64, padded elsewhere (include/uapi/linux/eventpoll.h): events, and the data,
+// which is ours: descriptor and registration.
+const eventWords = process.arch === 'x64' ? 3 : 4;
+const dataWord = process.arch === 'x64' ? 1 : 2;
 const allEvents = (libc.EPOLLIN | libc.EPOLLPRI | libc.EPOLLOUT | libc.EPOLLRDHUP | libc.EPOLLET) >>> 0;
 
 export class Reactor {
   #epoll: number;
   #wake: number;
-  #events = new Slab(batchSize * eventSize);
+  #events = new Slab(batchSize * eventWords * 4);
+  #eventWords = wordsOf(this.#events);
   #control = new Slab(16);
+  #controlWords = wordsOf(this.#control);
   #handlers: (IoHandler | undefined)[] = [];
   // Counts registrations of each descriptor: an event that was queued for a closed one must not reach its successor.
   #generations: number[] = [];
-  #deferred: IoHandler[] = [];
-  #endOfTurn: TurnTask[] = [];
+  #deferred = new WorkList<IoHandler>();
+  /** What was deferred in the turn before: changes places with the other one. */
+  #due = new WorkList<IoHandler>();
+  #soon = new WorkList<IoHandler>();
+  #endOfTurn = new WorkList<TurnTask>();
   #wheel: TimerWheel;
   #nowMs: number;
   #running = false;
@@ -106,11 +115,11 @@ export class Reactor {
 
   /**
    * Gives a registered descriptor to another handler, without system calls. Edges that came before do not come again:
-   * with `ready` the handler is called in the next turn.
+   * with `ready` the handler is called later in this turn.
    */
   adopt(fd: number, handler: IoHandler, options: { readonly ready: boolean }): void {
     this.#handlers[fd] = handler;
-    if (options.ready) this.defer(handler);
+    if (options.ready) this.soon(handler);
   }
 
   /** Ends watching just before the descriptor is closed, which takes it off the epoll set by itself (epoll(7)). */
@@ -122,6 +131,14 @@ export class Reactor {
   unregister(fd: number): void {
     this.#handlers[fd] = undefined;
     this.#epollControl(libc.EPOLL_CTL_DEL, fd, 0);
+  }
+
+  /**
+   * Calls `handler.onReady` with every event before this turn ends: what a connection has to say at once still goes into
+   * this turn's sends.
+   */
+  soon(handler: IoHandler): void {
+    this.#soon.push(handler);
   }
 
   /** Calls `handler.onReady` with every event in the next turn: how a busy connection lets others go first. */
@@ -148,22 +165,18 @@ export class Reactor {
   turn(timeoutMs: number): void {
     const count = libc.epollWait(this.#epoll, this.#events.address, batchSize, timeoutMs);
     this.#nowMs = performance.now();
-    const deferred = this.#deferred;
-    this.#deferred = [];
-    const bytes = this.#events.bytes;
-    for (let i = 0; i < count; i++) {
-      const events = bytes.readUInt32LE(i * eventSize);
-      const fd = bytes.readInt32LE(i * eventSize + dataOffset);
-      const handler = this.#handlers[fd];
-      if (handler === undefined) continue;
-      if (this.#generations[fd] === bytes.readUInt32LE(i * eventSize + dataOffset + 4))
-        this.#dispatch(handler, events);
-    }
-    for (const handler of deferred) this.#dispatch(handler, EVERYTHING);
+    const due = this.#deferred;
+    this.#deferred = this.#due;
+    this.#due = due;
+    this.#dispatchEvents(count);
+    for (let i = 0; i < due.size; i++) this.#dispatch(due.at(i), EVERYTHING);
+    due.clear();
     this.#wheel.advance(this.#nowMs, this.#onError);
-    // A task may ask for another one; those run in the same turn, after it.
-    for (let i = 0; i < this.#endOfTurn.length; i++) this.#finish(this.#endOfTurn[i]);
-    this.#endOfTurn.length = 0;
+    // Each may ask for another one; those run in the same turn, after it.
+    for (let i = 0; i < this.#soon.size; i++) this.#dispatch(this.#soon.at(i), EVERYTHING);
+    this.#soon.clear();
+    for (let i = 0; i < this.#endOfTurn.size; i++) this.#finish(this.#endOfTurn.at(i));
+    this.#endOfTurn.clear();
   }
 
   /** Closes the loop's own descriptors. Registered descriptors stay with their owners. */
@@ -174,13 +187,23 @@ export class Reactor {
   }
 
   #timeout(): number {
-    if (this.#deferred.length > 0 || this.#endOfTurn.length > 0) return 0;
+    if (this.#deferred.size > 0 || this.#soon.size > 0 || this.#endOfTurn.size > 0) return 0;
     return this.#wheel.waitMs(this.#nowMs);
   }
 
-  #dispatch(handler: IoHandler, events: number): void {
+  #dispatchEvents(count: number): void {
+    const words = this.#eventWords;
+    for (let i = 0; i < count; i++) {
+      const at = i * eventWords;
+      const fd = words[at + dataWord] as number;
+      if (this.#generations[fd] === words[at + dataWord + 1])
+        this.#dispatch(this.#handlers[fd], words[at] as number);
+    }
+  }
+
+  #dispatch(handler: IoHandler | undefined, events: number): void {
     try {
-      handler.onReady(events);
+      handler?.onReady(events);
     } catch (error) {
       this.#onError(error);
     }
@@ -201,16 +224,16 @@ export class Reactor {
 
   #add(fd: number, handler: IoHandler, events: number): void {
     this.#handlers[fd] = handler;
-    this.#generations[fd] = ((this.#generations[fd] ?? 0) + 1) >>> 0;
+    this.#generations[fd] = ((this.#generations[fd] ?? 0) + 1) | 0;
     this.#epollControl(libc.EPOLL_CTL_ADD, fd, events);
   }
 
   #epollControl(operation: number, fd: number, events: number): void {
-    const { bytes, address } = this.#control;
-    bytes.writeUInt32LE(events, 0);
-    bytes.writeInt32LE(fd, dataOffset);
-    bytes.writeUInt32LE(this.#generations[fd] ?? 0, dataOffset + 4);
-    const result = libc.epollControl(this.#epoll, operation, fd, address);
+    const words = this.#controlWords;
+    words[0] = events;
+    words[dataWord] = fd;
+    words[dataWord + 1] = this.#generations[fd] ?? 0;
+    const result = libc.epollControl(this.#epoll, operation, fd, this.#control.address);
     if (result < 0 && operation !== libc.EPOLL_CTL_DEL) {
       const code = libc.errno();
       throw new IoError(
@@ -222,6 +245,10 @@ export class Reactor {
       );
     }
   }
+}
+
+function wordsOf({ bytes }: Slab): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 }
 
 const wakeSignal = new Slab(8);

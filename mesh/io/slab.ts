@@ -20,4 +20,9 @@ export class Slab {
     this.bytes = Buffer.allocUnsafeSlow(size);
     this.address = Number(koffi.address(this.bytes));
   }
+
+  /** The pointer that a call stored at `offset`. User addresses have 47 bits, or 56: a number holds them without a BigInt. */
+  pointerAt(offset: number): number {
+    return this.bytes.readUInt32LE(offset) + this.bytes.readUInt32LE(offset + 4) * 2 ** 32;
+  }
 }

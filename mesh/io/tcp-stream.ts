@@ -111,7 +111,7 @@ class ResetGuard implements IoHandler {
   }
 
   onReady(events: number): void {
-    // Deferred: tells exactly what was seen, as "everything" would have its owner look for an end in each read from here on.
+    // Tells exactly what was seen, as "everything" would have its owner look for an end in each read from here on.
     if (this.#next !== undefined) return this.#next.onReady(this.#events);
     this.#events |= events;
     if ((events & (libc.EPOLLERR | libc.EPOLLHUP)) !== 0) this.#onReset();
@@ -120,7 +120,7 @@ class ResetGuard implements IoHandler {
   handOver(next: IoHandler): void {
     this.#next = next;
     this.#reactor.adopt(this.#fd, next, { ready: false });
-    if ((this.#events & READABLE) !== 0) this.#reactor.defer(this);
+    if ((this.#events & READABLE) !== 0) this.#reactor.soon(this);
   }
 
   end(): void {

@@ -92,6 +92,18 @@ describe('TimerWheel', () => {
     expect(fired).toBe(1);
   });
 
+  it('asks for at most one turn a level before a far timer fires', () => {
+    const wheel = new TimerWheel(0);
+    let fired = 0;
+    wheel.set(0, 3_600_000, () => fired++);
+    let turns = 0;
+    for (let now = 0; fired === 0; turns++) {
+      now += wheel.waitMs(now);
+      wheel.advance(now, refuse);
+    }
+    expect(turns).toBeLessThanOrEqual(4);
+  });
+
   it('holds 100,000 timers, of which the cancelled ones never fire', () => {
     const wheel = new TimerWheel(0);
     let fired = 0;

@@ -255,7 +255,7 @@ describe('a handshake', () => {
   it('gives a client without SPIFFE name to the check as nobody, and its refusal ends the connection', async () => {
     const nameless = await authority.issue({ dnsNames: ['cluster.local'] });
     const asked: (readonly Identity[])[] = [];
-    const { server } = await pair({
+    const { client, server } = await pair({
       client: nameless,
       atServer: {
         verifyPeer: (identities) => {
@@ -267,6 +267,7 @@ describe('a handshake', () => {
     expect(asked).toEqual([[]]);
     expect(server.error?.code).toBe('tls-identity-rejected');
     expect(server.error?.message).toBe('TLS handshake failed: nobody');
+    await pump(reactor, 'the client to see the end', () => client.ends === 1);
   });
 
   it('is given up by a client whose check refuses the server, before a byte of its own data', async () => {

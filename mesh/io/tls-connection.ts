@@ -15,7 +15,7 @@ import { HEAD_ROOM, Slab } from './slab.ts';
 import type { DialledSocket } from './tcp-dial.ts';
 import type { TlsContext } from './tls-context.ts';
 import { readAheadBytes } from './tls-context.ts';
-import { BLOCKED, BROKEN, TlsRing } from './tls-ring.ts';
+import { BLOCKED, BROKEN, recordOverhead, TlsRing } from './tls-ring.ts';
 
 /** What runs on the connection once it is up. */
 export interface TlsSink {
@@ -45,6 +45,8 @@ const shortRoom = 16 * 1024;
 const shortReadBytes = readAheadBytes / 2;
 const readRoundsPerTurn = 4;
 const endTimeoutMs = 2_000;
+/** A tunnel through which nothing came for so long gives OpenSSL's buffers back, some 90 KB. */
+const idleBuffersMs = 2_000;
 /** Plain bytes handed on at once. */
 const plainBytes = 256 * 1024;
 const plain = new Slab(HEAD_ROOM + plainBytes + 16_384);
@@ -55,10 +57,17 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   #options: TlsConnectionOptions;
   #ssl: number;
   #rbio: number;
-  /** Bytes OpenSSL had read from the socket after its last wide read. */
+  /** Bytes OpenSSL had read from the socket when it was last asked. */
   #received = 0;
+  /** How many of them are not decrypted yet, at least where `#counted`. */
+  #held = 0;
+  /** `#held` is known; else OpenSSL must be asked. */
+  #counted = false;
   /** OpenSSL holds bytes: its next read of the socket may be for the rest of a record only, not for all there is. */
   #pending = false;
+  /** Something was read since the last check whether the connection is idle. */
+  #busy = false;
+  #idleCheck: Timer | undefined;
   #ring = new TlsRing(ringBytes);
   #state: 'handshake' | 'open' | 'ending' | 'closed' = 'handshake';
   #sink: TlsSink | undefined;
@@ -147,6 +156,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#state !== 'open') return;
     this.#state = 'ending';
     openssl.SSL_shutdown(this.#ssl);
+    openssl.ERR_clear_error();
     this.#ring.wroteControl();
     this.#timer = this.#reactor.after(endTimeoutMs, () => this.#close(undefined));
     if (!this.#blocked) this.#send();
@@ -185,9 +195,9 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#closed()) return sink.transportClosed(undefined);
     this.#sink = sink;
     this.flush();
+    openssl.ERR_clear_error();
     // The handshake reads piece by piece: what came right behind it brings no edge of its own.
-    this.#received = openssl.BIO_number_read(this.#rbio);
-    this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
+    this.#askPending();
     this.#read(true);
   }
 
@@ -216,12 +226,15 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     return true;
   }
 
-  /** @param thorough reads until the kernel has nothing left, also where a short read tells that it has nothing. */
+  /**
+   * SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)): whatever fails in
+   * this folder empties it.
+   * @param thorough reads until the kernel has nothing left, also where a short read tells that it has nothing.
+   */
   #read(thorough: boolean): void {
     let emptied = false;
+    this.#keepBuffers();
     for (let round = 0; round < readRoundsPerTurn; round++) {
-      // SSL_get_error is right only if nothing else left an error in this thread's queue (SSL_get_error(3)).
-      openssl.ERR_clear_error();
       let filled = 0;
       while (filled < plainBytes) {
         const wide = !this.#pending;
@@ -234,14 +247,14 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
           // Asked at once: what the sink does with the bytes before may write, which changes the answer.
           const code = openssl.SSL_get_error(this.#ssl, count);
           const errno = code === openssl.SSL_ERROR_SYSCALL ? libc.errno() : 0;
-          this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
+          this.#askPending();
           this.#deliver(filled);
           this.#readEnded(code, errno);
           return;
         }
         filled += count;
-        this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
-        if (wide && !thorough && this.#wasShort()) emptied = true;
+        const arrived = this.#countRecord(count);
+        if (wide && !thorough && arrived < shortReadBytes) emptied = true;
         if (emptied && !this.#pending) return this.#deliver(filled);
       }
       this.#deliver(filled);
@@ -251,15 +264,54 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
   }
 
   /**
-   * After a wide read, one that began with nothing in OpenSSL's buffer: true when it took all the kernel had, since new
-   * bytes then bring a new edge (epoll(7)); saves a failing read for every small message. A read in the middle of a record
-   * says nothing: OpenSSL asks for exactly the rest of it (tls_get_more_records).
+   * Bytes that came from the socket for a record of `plain` bytes. After a wide read, one that began with nothing in
+   * OpenSSL's buffer, fewer than were asked for are all the kernel had: new bytes then bring a new edge (epoll(7)), and a
+   * failing read is saved for every small message. A read in the middle of a record says nothing: OpenSSL asks for
+   * exactly the rest of it (tls_get_more_records).
+   * What OpenSSL still holds is counted, not asked for. A record takes at least `plain + recordOverhead`; one with padding,
+   * or a message to OpenSSL itself, takes more: then too much is thought to be held, and reading goes on until it finds
+   * nothing and asks.
    */
-  #wasShort(): boolean {
+  #countRecord(plain: number): number {
+    const record = plain + recordOverhead;
+    if (this.#counted && this.#held >= record) {
+      this.#held -= record;
+      this.#pending = this.#held > 0;
+      return 0;
+    }
     const total = openssl.BIO_number_read(this.#rbio);
     const arrived = total - this.#received;
     this.#received = total;
-    return arrived < shortReadBytes;
+    if (this.#counted) {
+      this.#held += arrived - record;
+      this.#pending = this.#held > 0;
+    } else {
+      this.#askPending();
+    }
+    return arrived;
+  }
+
+  #askPending(): void {
+    this.#received = openssl.BIO_number_read(this.#rbio);
+    this.#pending = openssl.SSL_has_pending(this.#ssl) !== 0;
+    this.#counted = !this.#pending;
+    this.#held = 0;
+  }
+
+  /** OpenSSL could free its buffers after each record by itself (SSL_MODE_RELEASE_BUFFERS), to make them anew for the next. */
+  #keepBuffers(): void {
+    this.#busy = true;
+    this.#idleCheck ??= this.#reactor.after(idleBuffersMs, () => this.#checkIdle());
+  }
+
+  #checkIdle(): void {
+    this.#idleCheck = undefined;
+    if (this.#busy) {
+      this.#keepBuffers();
+      this.#busy = false;
+    } else if (openssl.SSL_free_buffers(this.#ssl) !== 1) {
+      openssl.ERR_clear_error();
+    }
   }
 
   #deliver(length: number): void {
@@ -320,6 +372,7 @@ export class TlsConnection implements IoHandler, H2Transport, TurnTask {
     if (this.#closed()) return;
     this.#state = 'closed';
     this.#timer?.cancel();
+    this.#idleCheck?.cancel();
     this.#reactor.forget(this.fd);
     openssl.SSL_free(this.#ssl);
     this.#ring.free();

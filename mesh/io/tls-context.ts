@@ -60,8 +60,7 @@ export class TlsContext {
       openssl.ERR_clear_error();
       if (setGroups(context, classicGroups) !== 1) throw invalid('select the key exchange groups');
     }
-    const mode = openssl.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | openssl.SSL_MODE_RELEASE_BUFFERS;
-    openssl.SSL_CTX_ctrl(context, openssl.SSL_CTRL_MODE, mode, 0);
+    openssl.SSL_CTX_ctrl(context, openssl.SSL_CTRL_MODE, openssl.SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, 0);
     openssl.SSL_CTX_ctrl(context, openssl.SSL_CTRL_SET_SESS_CACHE_MODE, 0, 0);
     openssl.SSL_CTX_set_num_tickets(context, 0);
     openssl.SSL_CTX_set_default_read_buffer_len(context, readAheadBytes + 8 * 1024);

@@ -6,8 +6,8 @@ import * as libc from './libc.ts';
 import * as openssl from './openssl.ts';
 import { Slab } from './slab.ts';
 
-/** TLS 1.3: 5 bytes header, 1 byte content type, 16 bytes tag (RFC 8446 section 5.2). */
-const recordOverhead = 22;
+/** TLS 1.3: 5 bytes header, 1 byte content type, 16 bytes tag (RFC 8446 section 5.2; every suite of TlsContext). */
+export const recordOverhead = 22;
 const recordPayload = 16_384;
 /** Room that data never takes: handshake leftovers, alerts, key updates. */
 const reserve = 2 * 1024;
@@ -25,6 +25,8 @@ export class TlsRing {
   error = 0;
   #net: number;
   #size: number;
+  /** Address behind the ring's last byte; it is known when the first bytes are sent. */
+  #end = 0;
   /** Upper bound of the bytes in the ring; exact again whenever the ring runs empty. */
   #used = 0;
 
@@ -32,8 +34,8 @@ export class TlsRing {
   constructor(size: number) {
     this.#size = size;
     openssl.BIO_new_bio_pair(pointers.address, size, pointers.address + 8, 16);
-    this.inner = Number(pointers.bytes.readBigUInt64LE(0));
-    this.#net = Number(pointers.bytes.readBigUInt64LE(8));
+    this.inner = pointers.pointerAt(0);
+    this.#net = pointers.pointerAt(8);
   }
 
   /** Plain bytes that fit now; 0 when there is no worthwhile room. */
@@ -64,7 +66,9 @@ export class TlsRing {
         this.#used = 0;
         return SENT;
       }
-      const from = Number(pointers.bytes.readBigUInt64LE(0));
+      const from = pointers.pointerAt(0);
+      // A ring is filled from its beginning when it was empty (bio_nread in OpenSSL's bss_bio.c), so also the first time.
+      if (this.#end === 0) this.#end = from + this.#size;
       const sent = libc.send(fd, from, count, libc.MSG_NOSIGNAL);
       if (sent < 0) {
         const code = libc.errno();
@@ -75,6 +79,11 @@ export class TlsRing {
       openssl.BIO_nread(this.#net, pointers.address, sent);
       this.#used = Math.max(1, this.#used - sent);
       if (sent < count) return BLOCKED;
+      // What does not end at the ring's end has nothing behind it at the beginning.
+      if (from + count < this.#end) {
+        this.#used = 0;
+        return SENT;
+      }
     }
   }
 
