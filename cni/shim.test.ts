@@ -62,7 +62,7 @@ describe('weft-cni', () => {
       socket.setEncoding('utf8').on('data', (chunk: string) => (request += chunk));
       socket.on('end', () => {
         requests.push(request);
-        socket.end(answer(request));
+        socket.end(answer(request) ?? '');
       });
       socket.on('error', () => {}); // the program may end before it is read
     });
