@@ -9,7 +9,18 @@ import { BpfError } from './bpf-error.ts';
  * @throws BpfError no-cgroup2
  */
 export function cgroupRoot(): string {
-  const found = parseCgroupRoot(readFileSync('/proc/self/mountinfo', 'utf8'));
+  return cgroupMount().path;
+}
+
+export interface CgroupMount {
+  readonly path: string;
+  /** Which directory of the tree is mounted there, as this process's cgroup namespace sees it: `/` the whole of it. */
+  readonly root: string;
+}
+
+/** The mount that cgroupRoot() is the path of. @throws BpfError no-cgroup2 */
+export function cgroupMount(): CgroupMount {
+  const found = parseCgroupMount(readFileSync('/proc/self/mountinfo', 'utf8'));
   if (found === undefined) {
     throw new BpfError(
       'no-cgroup2',
@@ -20,18 +31,20 @@ export function cgroupRoot(): string {
 }
 
 /** proc(5): `ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAGS] - TYPE SOURCE OPTIONS`. Prefers a mount of the whole tree. */
-export function parseCgroupRoot(mountinfo: string): string | undefined {
-  let partial: string | undefined;
+export function parseCgroupMount(mountinfo: string): CgroupMount | undefined {
+  let partial: CgroupMount | undefined;
   for (const line of mountinfo.split('\n')) {
     const [fields, type] = line.split(' - ');
     if (fields === undefined || !type?.startsWith('cgroup2 ')) continue;
     const [, , , root, mountPoint] = fields.split(' ');
-    if (mountPoint === undefined) continue;
-    const path = mountPoint.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    if (root === '/') return path;
-    partial ??= path;
+    if (root === undefined || mountPoint === undefined) continue;
+    const mount = { path: unescaped(mountPoint), root: unescaped(root) };
+    if (root === '/') return mount;
+    partial ??= mount;
   }
   return partial;
+}
+
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -41,13 +41,15 @@ export class FlowMaps {
    * @throws BpfError map-failed
    */
   originalDestination(acceptedFd: number): AddressPort | undefined {
-    this.#key.bytes.writeInt32LE(acceptedFd, 0);
-    const result = this.#bpf.mapLookup(this.#sockets, this.#key.address, this.#value.address);
-    if (result === ENOENT) return undefined;
-    if (result < 0) throw systemError('map-failed', 'Could not look up the original destination', -result);
-    const state = this.#value.bytes;
-    if (state[18] !== socketKind.accepted) return undefined;
-    return { address: readAddress(state, 0), port: state.readUInt16LE(16) };
+    return this.#peerOf(acceptedFd, socketKind.accepted);
+  }
+
+  /**
+   * What a socket asked for that the redirect has led to the proxy, from connect() on. Undefined: it was left alone.
+   * @throws BpfError map-failed
+   */
+  redirectedFrom(connectingFd: number): AddressPort | undefined {
+    return this.#peerOf(connectingFd, socketKind.captured);
   }
 
   /** For every socket the proxy makes in a pod, before it connects or sends. @throws BpfError map-failed */
@@ -63,6 +65,16 @@ export class FlowMaps {
   exemptWithPeer(fd: number, peer: IpAddress, peerPort: number): void {
     writeSocketState(this.#value.bytes, socketKind.lastHop, { address: peer, port: peerPort });
     this.#mark(fd, this.#value);
+  }
+
+  #peerOf(fd: number, kind: number): AddressPort | undefined {
+    this.#key.bytes.writeInt32LE(fd, 0);
+    const result = this.#bpf.mapLookup(this.#sockets, this.#key.address, this.#value.address);
+    if (result === ENOENT) return undefined;
+    if (result < 0) throw systemError('map-failed', 'Could not look up the original destination', -result);
+    const state = this.#value.bytes;
+    if (state[18] !== kind) return undefined;
+    return { address: readAddress(state, 0), port: state.readUInt16LE(16) };
   }
 
   #mark(fd: number, state: Slab): void {

@@ -59,6 +59,8 @@ export interface Libbpf {
     count: number,
     options: number,
   ): number;
+  progById(id: number): number;
+  progTestRun(program: number, options: number): number;
   probeHelper(programType: number, helper: number, options: number): number;
   probeProgramType(type: number, options: number): number;
   probeMapType(type: number, options: number): number;
@@ -115,6 +117,8 @@ function load(): Libbpf {
     progLoad: bind(
       'int bpf_prog_load(int type, const char *name, const char *license, uintptr_t insns, size_t count, uintptr_t options)',
     ),
+    progById: bind('int bpf_prog_get_fd_by_id(uint32 id)'),
+    progTestRun: bind('int bpf_prog_test_run_opts(int program, uintptr_t options)'),
     probeHelper: bind('int libbpf_probe_bpf_helper(int program_type, int helper, uintptr_t options)'),
     probeProgramType: bind('int libbpf_probe_bpf_prog_type(int type, uintptr_t options)'),
     probeMapType: bind('int libbpf_probe_bpf_map_type(int type, uintptr_t options)'),

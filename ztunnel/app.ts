@@ -10,7 +10,7 @@ import { KubeletMaps } from '../bpf/kubelet-maps.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import { SameNodeMaps } from '../bpf/same-node-maps.ts';
 import { identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
-import { systemClock } from '../mesh/runtime/clock.ts';
+import { systemClock, type Timer } from '../mesh/runtime/clock.ts';
 import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
 import { Store } from '../mesh/state/store.ts';
 import { CertificateManager } from '../mesh/tls/certificate-manager.ts';
@@ -25,14 +25,21 @@ import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
 import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
+import { PodCapturer } from './pod-capturer.ts';
 import { PodManager } from './pod-manager.ts';
 import { openPodNetnsLocator } from './pod-netns.ts';
 import { SameNode } from './same-node.ts';
 import { SameNodeReport } from './same-node-report.ts';
+import { makeSelfProbeSecret } from './self-probe-proof.ts';
 import { Readiness } from '../mesh/proxy/readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
 import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
-import type { DataPlaneSettings } from './worker-messages.ts';
+import { type DataPlaneSettings, replacedLingerMs } from './worker-messages.ts';
+
+/** How often a process asks whether a newer one has taken over, ms. */
+const successorCheckMs = 100;
+/** By then an earlier process has noticed. */
+const handOverMs = 500;
 
 export class Ztunnel {
   /** Rejects when a part failed that the process can not go on without. */
@@ -58,7 +65,10 @@ export class Ztunnel {
   #readiness = new Readiness();
   #configured = this.#readiness.task('configuration from the controller');
   #settled = this.#readiness.task('pods of this node');
+  /** Of this process: what its workers answer to a self-probe nobody else can. */
+  #selfProbeSecret = makeSelfProbeSecret();
   #synced = false;
+  #successorCheck: Timer | undefined;
   #drainCut = Promise.withResolvers<void>();
 
   constructor(config: ZtunnelConfig, logger: Logger) {
@@ -75,7 +85,7 @@ export class Ztunnel {
   async start(): Promise<void> {
     const config = this.#config;
     this.#redirect = Redirect.open(pinOption(config));
-    this.#workers = Array.from({ length: config.workers }, () => this.#startWorker());
+    this.#workers = Array.from({ length: config.workers }, (_, worker) => this.#startWorker(worker));
     this.#roots = await ControllerRoots.open({
       rootCertFile: config['root-cert'],
       stateDir: stateDirectory(config),
@@ -122,15 +132,17 @@ export class Ztunnel {
     this.#distribute();
     this.#pods = new PodManager({
       node: config.node,
-      redirect: this.#redirect,
+      capturer: new PodCapturer({
+        redirect: this.#redirect,
+        workers: this.#workers,
+        dns: this.#dns,
+        sameNode: this.#sameNode,
+      }),
       netns: openPodNetnsLocator(),
       certificates: this.#certificates,
-      workers: this.#workers,
-      dns: this.#dns,
-      sameNode: this.#sameNode,
       metrics: this.#metrics,
       onSettled: () => {
-        if (this.#synced) this.#settled();
+        if (this.#synced && !this.#isPodLeftBehind()) this.#settled();
       },
       clock: systemClock,
       logger: this.#child('pods'),
@@ -143,12 +155,13 @@ export class Ztunnel {
    * they stay captured, and so refused, until the next start.
    */
   async stop(why: 'asked' | 'failed'): Promise<void> {
+    this.#successorCheck?.cancel();
+    const lingerMs = this.#redirect?.replaced === true ? replacedLingerMs : 0;
+    this.#retire();
+    // Policies and certificates stay those of now for what is still served.
+    if (why === 'asked') await this.#drain(lingerMs);
     this.#xds?.close();
     this.#pods?.close();
-    this.#kubelet?.close();
-    // Nobody hears of policy changes any more: what is new goes through the proxy, and so is refused with the others.
-    this.#sameNode?.close();
-    if (why === 'asked') await this.#drain();
     this.#sameNodeReport?.flush();
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     await this.#pages?.close();
@@ -165,12 +178,16 @@ export class Ztunnel {
     this.#drainCut.resolve();
   }
 
-  #startWorker(): DataWorker {
+  #startWorker(index: number): DataWorker {
     const config = this.#config;
     const redirect = this.#redirect as Redirect;
     const log = this.#child('data');
     const worker: DataWorker = new DataWorker(
-      { settings: dataPlaneSettings(config), flowMaps: redirect.fds },
+      {
+        settings: dataPlaneSettings(config),
+        flowMaps: redirect.fds,
+        selfProbe: { secret: this.#selfProbeSecret, worker: index },
+      },
       {
         onAccessLog: (text, dropped) => this.#writeAccessLog(text, dropped),
         onLog: (level, message, fields) => log[level](fields, message),
@@ -230,6 +247,7 @@ export class Ztunnel {
         onSynced: () => {
           this.#synced = true;
           this.#configured();
+          this.#takeOver();
           this.#pods?.reconcile(this.#store.snapshot());
           this.#logger.info('configuration complete');
         },
@@ -262,10 +280,51 @@ export class Ztunnel {
     return controllerAccess(this.#config, this.#roots as ControllerRoots);
   }
 
-  async #drain(): Promise<void> {
+  async #drain(lingerMs: number): Promise<void> {
     const timer = systemClock.after(this.#config['drain-timeout-ms'], () => this.cutDrain());
-    await Promise.race([Promise.all(this.#workers.map((worker) => worker.drain())), this.#drainCut.promise]);
+    const drained = Promise.all(this.#workers.map((worker) => worker.drain(lingerMs)));
+    await Promise.race([drained, this.#drainCut.promise]);
     timer.cancel();
+  }
+
+  /** An earlier process of this node goes on until here; from here on capture is this one's to decide. */
+  #takeOver(): void {
+    if (this.#successorCheck !== undefined) return;
+    try {
+      this.#redirect?.takeOver();
+    } catch (error) {
+      return this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+    this.#sameNode?.start(handOverMs);
+    this.#successorCheck = this.#checkSuccessorLater();
+  }
+
+  #checkSuccessorLater(): Timer {
+    return systemClock.after(successorCheckMs, () => this.#checkSuccessor(), { unref: true });
+  }
+
+  #checkSuccessor(): void {
+    if (this.#redirect?.replaced !== true) {
+      this.#successorCheck = this.#checkSuccessorLater();
+      return;
+    }
+    this.#logger.info('a newer node tunnel has taken over: what is open here goes on until this one is ended');
+    this.#retire();
+  }
+
+  /** Decides nothing about capture any more. */
+  #retire(): void {
+    this.#pods?.retire();
+    this.#kubelet?.close();
+    // What is new goes through a proxy: of a newer process, or refused with the others.
+    this.#sameNode?.close();
+  }
+
+  /** True while a pod that an earlier process captured and that is to be captured is not captured by this one. */
+  #isPodLeftBehind(): boolean {
+    const left = new Set<string>();
+    for (const { uid, attached } of this.#redirect?.listPods() ?? []) if (!attached) left.add(uid);
+    return left.size > 0 && this.#pods?.states().some(({ uid }) => left.has(uid)) === true;
   }
 
   #writeAccessLog(text: string, dropped: number): void {

@@ -30,7 +30,13 @@ import { ProvenPairs } from './proven-pairs.ts';
 import type { Report } from './report.ts';
 import type { ProvenConnection } from './same-node.ts';
 import { TlsIdentities } from '../mesh/proxy/tls-identities.ts';
-import { type DataPlaneSettings, leavingLingerMs, type WorkerPod } from './worker-messages.ts';
+import { formatProof } from './self-probe-proof.ts';
+import {
+  type DataPlaneSettings,
+  leavingLingerMs,
+  type WorkerPod,
+  type WorkerStart,
+} from './worker-messages.ts';
 
 export class DataPlane {
   readonly reactor: Reactor;
@@ -46,6 +52,7 @@ export class DataPlane {
   readonly balancer: Balancer;
   readonly hostnames: HostnameRequests;
   readonly pairs: ProvenPairs;
+  #selfProbe: WorkerStart['selfProbe'];
   #store = new Store();
   #pods = new Map<WorkloadUid, CapturedPod>();
   /** No longer captured; kept until the last connection and tunnel has ended. */
@@ -54,6 +61,8 @@ export class DataPlane {
   /** When a workload was last seen to enter the mesh, reactor ms; swept with the model. */
   #joined = new Map<WorkloadUid, number>();
   #onIdle: (() => void) | undefined;
+  /** In the drain: connections may still arrive. */
+  #lingering = false;
 
   constructor(
     reactor: Reactor,
@@ -62,6 +71,7 @@ export class DataPlane {
       settings: DataPlaneSettings;
       report: Report;
       clock: Clock;
+      selfProbe: WorkerStart['selfProbe'];
       /** Asks for a name's addresses; `hostnames.answer` is to follow. */
       lookUp: (hostname: string) => void;
       /** Told of pairs of this node's pods that talk, once a second each at most. */
@@ -73,6 +83,7 @@ export class DataPlane {
     this.settings = options.settings;
     this.report = options.report;
     this.flowMaps = new FlowMaps(flowMaps);
+    this.#selfProbe = options.selfProbe;
     this.budget = new BufferBudget(options.settings.bufferBudgetBytes);
     this.hostnames = new HostnameRequests(options.lookUp);
     this.pairs = new ProvenPairs({ now: () => reactor.now, tell: options.proven ?? (() => {}) });
@@ -145,6 +156,12 @@ export class DataPlane {
     for (const pod of [...this.#leaving]) if (pod.pod.uid === uid) this.#close(pod);
   }
 
+  /** The answer to a self-probe that came by this pod's listener. */
+  answerSelfProbe({ pod }: CapturedPod, nonce: Uint8Array): string {
+    const { secret, worker } = this.#selfProbe;
+    return formatProof(secret, nonce, { process: process.pid, worker, podUid: pod.uid });
+  }
+
   /** True for a pod that this node captures. */
   isLocal(uid: WorkloadUid): boolean {
     return this.#pods.has(uid);
@@ -153,16 +170,31 @@ export class DataPlane {
   /** To be called whenever a connection of `pod` has ended. */
   connectionEnded(pod: CapturedPod): void {
     if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
-    if (this.#onIdle !== undefined && this.connections.size === 0) this.#onIdle();
+    this.#tellIfIdle();
   }
 
-  /** Accepts nothing more; `onIdle` is called when the last connection has ended. */
-  drain(onIdle: () => void): void {
+  /**
+   * Takes no new connections, from `lingerMs` on; `onIdle` is called when the last connection and the last tunnel to this
+   * node's pods have ended. Linger where another process has taken over: a handshake stays with the listener it began at.
+   */
+  drain(lingerMs: number, onIdle: () => void): void {
     this.#onIdle = onIdle;
-    for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.stopListening();
+    this.#lingering = true;
     for (const tunnel of this.#tunnels.keys()) tunnel.drain();
     this.pool.drain(() => true);
-    if (this.connections.size === 0) onIdle();
+    if (lingerMs === 0) this.#stopListening();
+    else this.reactor.after(lingerMs, () => this.#stopListening());
+  }
+
+  #stopListening(): void {
+    for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.stopListening();
+    this.#lingering = false;
+    this.#tellIfIdle();
+  }
+
+  #tellIfIdle(): void {
+    if (this.#onIdle === undefined || this.#lingering) return;
+    if (this.connections.size === 0 && this.#tunnels.size === 0) this.#onIdle();
   }
 
   /** Drops everything. */
@@ -248,9 +280,12 @@ export class DataPlane {
       onClosed: () => {
         this.#tunnels.delete(tunnel);
         if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
+        this.#tellIfIdle();
       },
     });
     this.#tunnels.set(tunnel, pod);
+    // It came late in a drain: what it was made for is served, and nothing after that.
+    if (this.#onIdle !== undefined) tunnel.drain();
   }
 }
 

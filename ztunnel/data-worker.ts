@@ -45,11 +45,11 @@ export class DataWorker {
       .connections;
   }
 
-  /** Resolves when the last connection has ended. */
-  drain(): Promise<void> {
+  /** Takes no new connections, from `lingerMs` on. Resolves when the last one has ended. */
+  drain(lingerMs: number): Promise<void> {
     return new Promise((resolve) => {
       this.#drained = resolve;
-      this.post({ kind: 'drain' });
+      this.post({ kind: 'drain', lingerMs });
     });
   }
 

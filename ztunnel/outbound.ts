@@ -31,6 +31,8 @@ import { connectError, type DialError, flagOf } from './dial-error.ts';
 import { chooseAddress } from '../mesh/proxy/hostname-requests.ts';
 import { ports } from './ports.ts';
 import { type Destination, type Resolution, resolve } from './resolve.ts';
+import { SelfProbeAnswer } from './self-probe-answer.ts';
+import { isSelfProbe } from './self-probe-proof.ts';
 import type { WaypointLocation } from './waypoint.ts';
 
 const defaultDialAttempts = 3;
@@ -101,6 +103,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     const destination = plane.flowMaps.originalDestination(this.#app.fd);
     if (destination === undefined)
       return this.#refuse('the connection was not captured: somebody dialled the proxy itself', 'CONNECT');
+    if (isSelfProbe(destination)) return this.#answerSelfProbe();
     this.#destination = destination;
     this.info.destinationAddress = destination.address;
     this.info.destinationPort = destination.port;
@@ -112,6 +115,16 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   }
 
   recheck(): void {}
+
+  /** Asks nothing of the mesh: nothing to resolve, nothing to report. */
+  #answerSelfProbe(): void {
+    new SelfProbeAnswer(this.#plane.reactor, this.#app, {
+      proof: (nonce) => this.#plane.answerSelfProbe(this.pod, nonce),
+      onEnd: () => {
+        if (!this.#done) this.#finish();
+      },
+    });
+  }
 
   cut(reason: string): void {
     if (this.#done) return;

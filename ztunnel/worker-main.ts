@@ -10,13 +10,14 @@ import { WorkerReport } from './worker-report.ts';
 const loop = new WorkerLoop<ToWorker, FromWorker>();
 const { reactor } = loop;
 const post = (message: FromWorker): void => loop.post(message);
-const { settings, flowMaps } = workerData as WorkerStart;
+const { settings, flowMaps, selfProbe } = workerData as WorkerStart;
 
 const report = new WorkerReport(post, { reactor, clock: systemClock, format: settings.logFormat });
 const plane = new DataPlane(reactor, flowMaps, {
   settings,
   report,
   clock: systemClock,
+  selfProbe,
   lookUp: (hostname) => post({ kind: 'look-up', hostname }),
   proven: (connection) => post({ kind: 'proven', connection }),
 });
@@ -38,7 +39,7 @@ function handle(message: ToWorker): void {
     case 'looked-up':
       return plane.hostnames.answer(message.hostname, message.answer);
     case 'drain':
-      return plane.drain(() => post({ kind: 'drained' }));
+      return plane.drain(message.lingerMs, () => post({ kind: 'drained' }));
     case 'stop':
       plane.close('the node tunnel stops');
       report.flush();

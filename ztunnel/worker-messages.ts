@@ -33,6 +33,8 @@ export interface DataPlaneSettings {
 export interface WorkerStart {
   readonly settings: DataPlaneSettings;
   readonly flowMaps: FlowMapFds;
+  /** What makes its answers to self-probes its own (self-probe-proof.ts). */
+  readonly selfProbe: { readonly secret: string; readonly worker: number };
 }
 
 /** A pod's network namespace and listening sockets in it; the worker owns the descriptors from here on. */
@@ -55,6 +57,12 @@ export interface WorkerPod {
  */
 export const leavingLingerMs = 5_000;
 
+/**
+ * How long a process that was replaced still accepts at its end, ms: handshakes that began at its listeners, one lost
+ * packet and its repetition after a second included.
+ */
+export const replacedLingerMs = 1_500;
+
 export type ToWorker =
   | { readonly kind: 'model'; readonly delta: ModelDelta }
   | { readonly kind: 'certificate'; readonly spiffeId: SpiffeId; readonly credentials: TlsCredentials }
@@ -65,8 +73,8 @@ export type ToWorker =
   | { readonly kind: 'query'; readonly id: number; readonly what: 'metrics' | 'connections' }
   /** The answer to `look-up`. */
   | { readonly kind: 'looked-up'; readonly hostname: string; readonly answer: HostnameAnswer }
-  /** Accept nothing more; `drained` comes when the last connection ended. */
-  | { readonly kind: 'drain' }
+  /** Accept nothing more from `lingerMs` on; `drained` comes when the last connection ended. */
+  | { readonly kind: 'drain'; readonly lingerMs: number }
   | { readonly kind: 'stop' };
 
 export type FromWorker =

@@ -121,6 +121,17 @@ export function startConnect(fd: number, target: SocketAddress): number {
   return code === libc.EINPROGRESS ? 0 : code;
 }
 
+/**
+ * From here on connect() of `fd` binds and routes, but nothing is sent before the first send() (tcp(7),
+ * TCP_FASTOPEN_CONNECT, kernel 4.11; without a cookie, 4.15). False: net.ipv4.tcp_fastopen does not allow it.
+ */
+export function deferConnect(fd: number): boolean {
+  return (
+    setOption(fd, libc.IPPROTO_TCP, libc.TCP_FASTOPEN_CONNECT, 1) &&
+    setOption(fd, libc.IPPROTO_TCP, libc.TCP_FASTOPEN_NO_COOKIE, 1)
+  );
+}
+
 /** The pending error of a socket (0 none), cleared by reading; how a non-blocking connect reports its end. */
 export function socketError(fd: number): number {
   optionSlab.bytes.writeUInt32LE(4, 8);

@@ -170,7 +170,7 @@ describe('sign()', () => {
       );
     expect(error).toMatchObject({
       code: 'signer-unavailable',
-      message: expect.stringContaining('the token is empty'),
+      message: expect.stringContaining('The token is empty'),
     });
     if (token.trim() !== '') expect(error.message).not.toContain(token);
   });

@@ -3,7 +3,7 @@
 // while it works and made anew after a failure, with roots and token read again.
 
 import { create } from '@bufbuild/protobuf';
-import { type Client, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { type Client, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { HostPort } from '../model/ip-address.ts';
 import type { Clock } from '../runtime/clock.ts';
 import {
@@ -11,6 +11,7 @@ import {
   IstioCertificateRequestSchema,
   type IstioCertificateResponse,
 } from '../xds/gen/istio/v1/auth/ca_pb.ts';
+import { bearerMetadata } from '../xds/bearer-metadata.ts';
 import { openChannel, parseControllerAddress } from '../xds/grpc-channel.ts';
 import { CertificateError } from './certificate-error.ts';
 import { certificateService, impersonatedIdentityKey } from './certificate-service-definition.ts';
@@ -33,8 +34,6 @@ export interface GrpcSignerOptions {
 }
 
 const { path, requestSerialize, responseDeserialize } = certificateService.createCertificate;
-/** What an HTTP header takes without change. */
-const headerText = /^[\x21-\x7e]+$/;
 
 /** Statuses after which asking again is of no use until somebody changes something. */
 const refusals = new Set<status>([
@@ -86,7 +85,7 @@ export class GrpcSigner implements CertificateSigner {
     const { rootCertificates, serverName } = this.#options;
     if (this.#closed) throw this.#error('signer-unavailable', 'this node is shutting down');
     try {
-      const metadata = this.#metadata();
+      const metadata = bearerMetadata(this.#options.token(), this.#options.clusterId);
       return { client: this.#clientWith(rootCertificates(), serverName), metadata };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -103,18 +102,6 @@ export class GrpcSigner implements CertificateSigner {
     this.#client = client;
     this.#clientRoots = roots;
     return client;
-  }
-
-  #metadata(): Metadata {
-    const metadata = new Metadata();
-    metadata.set('clusterid', this.#options.clusterId);
-    const token = this.#options.token()?.trim();
-    if (token !== undefined) {
-      // Checked here, because the error of Metadata.set() would carry the token into the log.
-      if (!headerText.test(token)) throw new Error('the token is empty or has characters no header takes');
-      metadata.set('authorization', `Bearer ${token}`);
-    }
-    return metadata;
   }
 
   #call(client: Client, { request, metadata, signal }: CallOptions): Promise<IstioCertificateResponse> {

@@ -3,12 +3,13 @@
 // away nothing is taken back.
 
 import { create } from '@bufbuild/protobuf';
-import { type Client, type ClientDuplexStream, Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import { type Client, type ClientDuplexStream, type Metadata, type StatusObject, status } from '@grpc/grpc-js';
 import type { HostPort } from '../model/ip-address.ts';
 import { isEmptyDelta, type ModelDelta } from '../model/model.ts';
 import { Backoff } from '../runtime/backoff.ts';
 import type { Clock, Timer } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
+import { bearerMetadata } from './bearer-metadata.ts';
 import { DemandList, type DemandResult } from './demand-list.ts';
 import {
   AggregatedDiscoveryService,
@@ -223,16 +224,9 @@ export class XdsClient {
   }
 
   #metadata(): Metadata {
-    const metadata = new Metadata();
-    for (const [name, value] of Object.entries(this.#options.headers ?? {})) metadata.set(name, value);
-    const token = this.#options.token()?.trim();
-    if (token !== undefined) {
-      // Checked here, because the error of Metadata.set() would carry the token into the log.
-      if (!/^[\x21-\x7e]+$/.test(token))
-        throw new Error('The token is empty or has characters no header takes');
-      metadata.set('authorization', `Bearer ${token}`);
-      metadata.set('clusterid', this.#options.clusterId);
-    }
+    const { token, clusterId, headers = {} } = this.#options;
+    const metadata = bearerMetadata(token(), clusterId);
+    for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
     return metadata;
   }
 

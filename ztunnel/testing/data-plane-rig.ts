@@ -26,6 +26,7 @@ import { SameNodeReport } from '../same-node-report.ts';
 import { DataWorker } from '../data-worker.ts';
 import { openPodListeners } from '../pod-listeners.ts';
 import { ports } from '../ports.ts';
+import { makeSelfProbeSecret } from '../self-probe-proof.ts';
 import type { DataPlaneSettings, ToWorker } from '../worker-messages.ts';
 import type { HostnameAnswer } from '../../mesh/proxy/hostname-lookups.ts';
 import { within } from './pod-sockets.ts';
@@ -71,6 +72,7 @@ export class RigNode {
   readonly redirect = Redirect.open({});
   readonly worker: DataWorker;
   readonly flows: FlowMaps;
+  readonly selfProbeSecret = makeSelfProbeSecret();
   /** What the worker said beside the access log; a test that expects none asserts that. */
   readonly problems: string[] = [];
   /** Only of a rig that was opened with it. */
@@ -95,7 +97,11 @@ export class RigNode {
     if (options.sameNode === true) this.sameNode = this.openSameNode();
     this.flows = new FlowMaps(this.redirect.fds);
     this.worker = new DataWorker(
-      { settings: { ...settings, ...overrides }, flowMaps: this.redirect.fds },
+      {
+        settings: { ...settings, ...overrides },
+        flowMaps: this.redirect.fds,
+        selfProbe: { secret: this.selfProbeSecret, worker: 0 },
+      },
       {
         onAccessLog: (text) => this.#addText(text),
         onProven: (connection) => this.sameNode?.learn(connection),
@@ -125,6 +131,7 @@ export class RigNode {
       }),
     });
     this.store.subscribe(() => sameNode.changed());
+    sameNode.start();
     return sameNode;
   }
 
@@ -257,6 +264,7 @@ export class DataPlaneRig implements AsyncDisposable {
       outboundPort: ports.outbound,
       hboneListeners: listeners.hbone,
       plaintextListeners: listeners.plaintext,
+      outboundListeners: listeners.outbound,
     });
     node.worker.post({ kind: 'pod-added', workerPod: { pod: own, listeners } });
     node.sameNode?.podCaptured(own, { netnsCookie, netnsPath: pod.netnsPath });
