@@ -45,14 +45,13 @@ export class SameNodeMaps {
   #events: FlowEvents;
   #generation = 0n;
 
-  /** Whatever an earlier process let through is void from here on; nothing is until `renew`. @throws BpfError */
+  /** Changes nothing: what an earlier process let through holds until `stop` or `renew`. @throws BpfError */
   constructor(fds: SameNodeFds) {
     this.#shortcuts = new BpfMap('shortcuts', fds.shortcuts, { key: shortcutKeySize, value: shortcutSize });
     this.#control = new BpfMap('control', fds.control, { key: 4, value: 8 });
     this.#counters = new BpfMap('counters', fds.counters, { key: 4, value: countersSize });
     this.#live = new BpfMap('live', fds.live, { key: 8, value: liveFlowSize });
     this.#events = new FlowEvents(fds.events);
-    this.stop();
   }
 
   /** Voids every verdict; those written from now on hold. @throws BpfError map-failed */

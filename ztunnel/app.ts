@@ -308,7 +308,9 @@ export class Ztunnel {
       this.#successorCheck = this.#checkSuccessorLater();
       return;
     }
-    this.#logger.info('a newer node tunnel has taken over: what is open here goes on until this one is ended');
+    this.#logger.info(
+      'a newer node tunnel has taken over: what is open here goes on until this one is ended',
+    );
     this.#retire();
   }
 

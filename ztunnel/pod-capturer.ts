@@ -47,7 +47,7 @@ export class PodCapturer {
   #attach(pod: NodePod, sets: readonly PodListeners[]): { readonly netnsCookie: bigint } {
     const { redirect, dns } = this.#options;
     try {
-      dns.addPod(pod);
+      const dnsListeners = dns.addPod(pod);
       return redirect.attach(pod.uid, {
         netnsPath: pod.netns,
         addresses: pod.addresses,
@@ -56,6 +56,7 @@ export class PodCapturer {
         hboneListeners: sets.flatMap((set) => set.hbone),
         plaintextListeners: sets.flatMap((set) => set.plaintext),
         outboundListeners: sets.flatMap((set) => set.outbound),
+        dnsListeners,
       });
     } catch (error) {
       closePodListeners(sets);

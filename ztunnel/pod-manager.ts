@@ -70,6 +70,7 @@ export class PodManager {
   #lingering = new Set<Timer>();
   #listeners = new Set<() => void>();
   #told = true;
+  #retired = false;
   /** The node whose pods the controller sends in place of this one's. */
   #stranger: string | undefined;
   #unsubscribe: () => void;
@@ -159,6 +160,12 @@ export class PodManager {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Captures no more: pods are only let go from here on, and what is captured is served on. */
+  retire(): void {
+    this.#retired = true;
+    for (const { retry } of this.#entries.values()) retry?.cancel();
+  }
+
   /** Stops managing; capture stays as it is. */
   close(): void {
     this.#unsubscribe();
@@ -215,6 +222,7 @@ export class PodManager {
   }
 
   #capture(entry: Entry): void {
+    if (this.#retired) return;
     entry.retry?.cancel();
     entry.retry = undefined;
     const { certificates, capturer, logger, metrics } = this.#options;

@@ -76,18 +76,20 @@ export class SameNode {
   #byCookie = new Map<bigint, LocalPod>();
   #learnt = new Map<string, Learnt>();
   #settling: Timer | undefined;
-  #poll: Timer;
-  #lost: number;
+  #poll: Timer | undefined;
+  #lost = 0;
   /** Namespaces of pods that left; a cookie is never used again. */
   #released = new Map<bigint, 'drain' | 'now'>();
   #unidentified = new Set<WorkloadUid>();
   #identitiesAt = 0;
   #adopted = false;
-  #adoptUntil: number;
-  #adoption: Timer;
+  #adoptUntil = 0;
+  #adoption: Timer | undefined;
   #written = 0;
-  #open = true;
+  #open = false;
+  #closed = false;
 
+  /** Does nothing before start(). */
   constructor(options: SameNodeOptions) {
     this.#options = options;
     const { maps, snapshot, report, clock } = options;
@@ -98,11 +100,26 @@ export class SameNode {
       report,
       clock,
     });
+  }
+
+  /**
+   * From here on nothing that an earlier process has decided holds; after `delayMs` the kernel lets through what this one
+   * says. By then an earlier one that lives must have closed its own: the ring of events has one reader.
+   */
+  start(delayMs = 0): void {
+    this.#guarded(() => this.#options.maps.stop());
+    if (delayMs === 0) this.#begin();
+    else this.#poll = this.#options.clock.after(delayMs, () => this.#begin(), { unref: true });
+  }
+
+  #begin(): void {
+    const { maps, clock } = this.#options;
+    this.#open = true;
     this.#lost = maps.counters().lost;
     this.#adoptUntil = clock.monotonic() + adoptMs;
     this.#adoption = clock.after(adoptMs, () => this.changed(), { unref: true });
     this.#poll = this.#pollLater();
-    maps.renew();
+    this.changed();
   }
 
   podCaptured(pod: NodePod, netns: { readonly netnsCookie: bigint; readonly netnsPath: string }): void {
@@ -118,11 +135,13 @@ export class SameNode {
   podReleased(uid: WorkloadUid, how: 'drain' | 'now'): void {
     const local = this.#pods.get(uid);
     if (local === undefined) return;
-    this.#guarded(() => {
-      this.#options.maps.renew();
-      // What has opened by now is known, and cut or kept as the others.
-      this.#drain();
-    });
+    if (this.#open) {
+      this.#guarded(() => {
+        this.#options.maps.renew();
+        // What has opened by now is known, and cut or kept as the others.
+        this.#drain();
+      });
+    }
     this.#pods.delete(uid);
     this.#byCookie.delete(local.netnsCookie);
     this.#rememberReleased(local.netnsCookie, how);
@@ -166,23 +185,24 @@ export class SameNode {
   }
 
   connections(limit: number): ConnectionSummary[] {
-    this.#drain();
+    this.drain();
     return this.#flows.summaries(limit);
   }
 
   /** Reads what the kernel has told; for tests and before metrics are shown. */
   drain(): void {
-    this.#drain();
+    if (this.#open) this.#drain();
   }
 
   /** Nothing new is let through from here on; what is open lives on. Idempotent. */
   close(): void {
-    if (!this.#open) return;
-    this.#open = false;
+    if (this.#closed) return;
+    this.#closed = true;
     this.#settling?.cancel();
-    this.#poll.cancel();
-    this.#adoption.cancel();
-    this.#drain();
+    this.#poll?.cancel();
+    this.#adoption?.cancel();
+    this.drain();
+    this.#open = false;
     this.#options.maps.close();
   }
 

@@ -131,14 +131,30 @@ describe('TunnelPool', () => {
     expect(second.outbound.end).toBeUndefined();
   });
 
-  it('a server that drains during the handshake says so as soon as it can, and the request may be repeated', async () => {
+  it('a server that drains during the handshake still serves what the tunnel was made for', async () => {
     await start({ onRequest: acceptAll });
     const caller = call();
     await pump(world.reactor, 'accept', () => world.tunnels.size === 1);
     for (const tunnel of world.tunnels) tunnel.drain();
     await pump(world.reactor, 'an outcome', () => caller.failures.length > 0 || caller.stream !== undefined);
+    expect(caller.failures).toEqual([]);
+    caller.stream?.reset(ErrorCode.CANCEL);
+    caller.request.tunnel.session.flush();
+    caller.request.tunnel.streamEnded();
     await pump(world.reactor, 'the end', () => world.tunnels.size === 0);
-    if (caller.stream === undefined) expect(caller.failures[0]?.retryable).toBe(true);
+  });
+
+  it('a draining server takes the request that crosses its GOAWAY', async () => {
+    await start({ onRequest: acceptAll });
+    const first = call();
+    await pump(world.reactor, 'the tunnel', () => first.stream !== undefined);
+    const second = call();
+    for (const tunnel of world.tunnels) tunnel.drain();
+    await pump(world.reactor, 'an outcome', () => second.failures.length > 0 || second.stream !== undefined);
+    expect(second.failures).toEqual([]);
+    expect(second.request.tunnel).toBe(first.request.tunnel);
+    world.pool.destroy(() => true);
+    await pump(world.reactor, 'the end', () => world.tunnels.size === 0);
   });
 
   it('releases a tunnel without streams after its time, also one whose only request failed or was cancelled', async () => {

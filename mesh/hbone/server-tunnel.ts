@@ -31,6 +31,9 @@ export interface ServerTunnelOptions {
   readonly onClosed: () => void;
 }
 
+/** Of the PING that follows the first GOAWAY; a liveness PING is all zeros. */
+const goodbye = Buffer.from('goodbye.');
+
 /** A CONNECT that waits for its answer: call accept or reject, once. Until then bytes are not expected and flow-controlled. */
 export class IncomingConnect implements StreamHandler {
   readonly tunnel: ServerTunnel;
@@ -117,6 +120,8 @@ export class ServerTunnel {
   #connection: TlsConnection;
   #liveness: Liveness | undefined;
   #draining = false;
+  /** What was on its way when the tunnel began to drain has arrived. */
+  #saidGoodbye = false;
 
   /** Takes ownership of `fd`. */
   constructor(reactor: Reactor, fd: number, options: ServerTunnelOptions) {
@@ -139,7 +144,7 @@ export class ServerTunnel {
     this.session.sendExtension(stream.id, payload);
   }
 
-  /** GOAWAY: no further streams, ends when the last one has. Idempotent. */
+  /** GOAWAY: takes the streams that are on their way, then no more; ends when the last one has. Idempotent. */
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
@@ -149,7 +154,7 @@ export class ServerTunnel {
 
   /** To be called whenever a stream of the tunnel has ended. */
   streamEnded(): void {
-    if (this.#draining && this.session.openStreams === 0) this.#connection.end();
+    if (this.#saidGoodbye && this.session.openStreams === 0) this.#connection.end();
   }
 
   /** Drops the tunnel and every stream in it. Idempotent. */
@@ -157,7 +162,16 @@ export class ServerTunnel {
     this.#connection.destroy();
   }
 
+  /** A round trip lies between the two GOAWAYs (RFC 9113 section 6.8): the client may have asked before it heard the first. */
   #sayGoodbye(): void {
+    this.session.goaway(ErrorCode.NO_ERROR);
+    this.session.ping(goodbye);
+    this.session.flush();
+  }
+
+  #heardGoodbye(payload: Uint8Array): void {
+    if (!this.#draining || this.#saidGoodbye || !goodbye.equals(payload)) return;
+    this.#saidGoodbye = true;
     this.session.goaway(ErrorCode.NO_ERROR);
     this.session.flush();
     this.streamEnded();
@@ -174,6 +188,7 @@ export class ServerTunnel {
           this.options.onRequest(request);
           return request;
         },
+        onPong: (payload) => this.#heardGoodbye(payload),
         onClosed: () => connection.end(),
       },
       {
