@@ -4,38 +4,24 @@
 import { appImage } from '../images/build-images.ts';
 import { agentCommand } from './pod-agent.ts';
 
-/**
- * By whom readiness is asked: the kubelet over the network, or a program in the container, where the mesh refuses the
- * kubelet's plaintext.
- */
-export type Probe = 'http' | 'exec';
-
 export interface ObjectName {
   readonly name: string;
   readonly namespace: string;
 }
 
-const probes = {
-  http: { httpGet: { path: '/ready', port: 8080 } },
-  exec: { exec: { command: ['/bin/wget', '-qO-', 'http://127.0.0.1:8080/ready'] } },
-} as const;
-
 /** A container of the application, which is named like it. */
-export function appContainer(probe: Probe = 'http'): object {
+export function appContainer(): object {
   return {
     name: 'web',
     image: appImage,
     ports: [{ containerPort: 8080 }, { containerPort: 9090 }],
     env: [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
-    readinessProbe: { ...probes[probe], periodSeconds: 1 },
+    readinessProbe: { httpGet: { path: '/ready', port: 8080 }, periodSeconds: 1 },
   };
 }
 
 /** As many replicas as nodes, on different ones. */
-export function appDeployment(
-  namespace: string,
-  { replicas, probe }: { readonly replicas: number; readonly probe: Probe },
-): object {
+export function appDeployment(namespace: string, { replicas }: { readonly replicas: number }): object {
   const matchLabels = { app: 'web' };
   const spread = { maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule' };
   return {
@@ -50,7 +36,7 @@ export function appDeployment(
         spec: {
           terminationGracePeriodSeconds: 2,
           topologySpreadConstraints: [{ ...spread, labelSelector: { matchLabels } }],
-          containers: [appContainer(probe)],
+          containers: [appContainer()],
         },
       },
     },

@@ -3,7 +3,7 @@
 
 import type { Cluster } from '../cluster/cluster.ts';
 import type { AgentCaller, HttpRequest } from '../lab/agent-protocol.ts';
-import { appDeployment, appService, clientPod, type Probe } from './app-manifests.ts';
+import { appDeployment, appService, clientPod } from './app-manifests.ts';
 import { PodAgent } from './pod-agent.ts';
 
 export interface Answer {
@@ -24,8 +24,6 @@ export interface Outcome {
 
 export interface AppOptions {
   readonly labels?: Readonly<Record<string, string>>;
-  /** Default http. */
-  readonly probe?: Probe;
 }
 
 export interface AppNamespace {
@@ -59,13 +57,13 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
     await agent(node).call('httpOutcomes', { ...requestOf(url), count, timeoutMs: callTimeoutMs });
   return {
     name,
-    async create({ labels = {}, probe = 'http' } = {}) {
+    async create({ labels = {} } = {}) {
       // What an earlier test of a held cluster left.
       await kubectl.ok(['wait', '--for=delete', `namespace/${name}`, '--timeout=60s']);
       const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
       const items = [
         namespace,
-        appDeployment(name, { replicas: nodes.length, probe }),
+        appDeployment(name, { replicas: nodes.length }),
         appService({ name: 'web', namespace: name }),
         ...nodes.map((node) => clientPod({ name: `client-${node}`, namespace: name }, node)),
       ];

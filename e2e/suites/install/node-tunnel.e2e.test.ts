@@ -13,7 +13,7 @@ describe('the node tunnel in a cluster', () => {
 
   beforeAll(async () => {
     await installMesh(cluster, '--ha');
-    await Promise.all([inside.create({ probe: 'exec' }), outside.create()]);
+    await Promise.all([inside.create(), outside.create()]);
   });
   afterAll(async () => {
     await Promise.all([inside.remove(), outside.remove()]);

@@ -1,36 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { sessionCluster } from '../../cluster/session.ts';
 import { appNamespace } from '../app-namespace.ts';
-import { installGatewayApi } from '../gateway-api.ts';
+import { gatewayApi, installGatewayApi, installWaypoint } from '../gateway-api.ts';
 import { installMesh } from '../mesh-installation.ts';
 import { capturedPods } from '../node-tunnels.ts';
 
 const cluster = sessionCluster();
 const { kubectl } = cluster;
-const gatewayApi = 'gateway.networking.k8s.io/v1';
 const namespace = 'routed';
-
-const gatewayClass = {
-  apiVersion: gatewayApi,
-  kind: 'GatewayClass',
-  metadata: { name: 'weft-waypoint' },
-  spec: { controllerName: 'weft.dev/controller' },
-};
-
-/** One replica, so that no autoscaler is made: the cluster has no metrics server. */
-const gateway = {
-  apiVersion: gatewayApi,
-  kind: 'Gateway',
-  metadata: {
-    name: 'gate',
-    namespace,
-    annotations: { 'weft.dev/min-replicas': '1', 'weft.dev/max-replicas': '1' },
-  },
-  spec: {
-    gatewayClassName: 'weft-waypoint',
-    listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
-  },
-};
 
 const route = {
   apiVersion: gatewayApi,
@@ -59,7 +36,7 @@ describe('a waypoint in a cluster', () => {
   beforeAll(async () => {
     await installGatewayApi(cluster);
     await installMesh(cluster, '--ha');
-    await app.create({ labels: { 'weft.dev/mode': 'ambient' }, probe: 'exec' });
+    await app.create({ labels: { 'weft.dev/mode': 'ambient' } });
     const captured = async () => expect(await capturedPods(cluster, namespace)).toEqual(await app.podNames());
     await vi.waitFor(captured, { timeout: 20_000, interval: 200 });
   });
@@ -68,12 +45,7 @@ describe('a waypoint in a cluster', () => {
   });
 
   test('runs from the image of the mesh as soon as its Gateway is there, and says so', async () => {
-    await kubectl.apply([gatewayClass, gateway].map((object) => JSON.stringify(object)).join('\n---\n'));
-    await kubectl.exists(['deployment/gate', '-n', namespace], 20);
-    await kubectl.rolledOut(namespace, 'deployment/gate');
-    await kubectl.ok([
-      ...['wait', '--for=condition=Programmed', 'gateway/gate', '-n', namespace, '--timeout=20s'],
-    ]);
+    await installWaypoint(cluster, namespace);
   });
 
   test('applies a route to every request of every node', async () => {
