@@ -1,5 +1,5 @@
 // The settings of `weft up`: those of its two programs that matter on one machine, under their own names. The rest
-// reaches the programs by the environment. Nothing else of the command line reads process.env.
+// reaches the programs by the environment. Beside them the one variable that commands for a cluster read. Nothing else of the command line reads process.env.
 
 import { hostname } from 'node:os';
 import { controllerSettings } from '../controller/config.ts';
@@ -45,4 +45,9 @@ export function upConfig(
   environment: Environment = process.env,
 ): SettingsResult<UpConfig> {
   return readSettings(upSettings, { flags, environment });
+}
+
+/** What kubectl would take: files of kubeconfigs, `''` for none. */
+export function kubeconfigVariable(environment: Environment = process.env): string {
+  return environment['KUBECONFIG'] ?? '';
 }

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { CliError, exitStatus } from './cli-error.ts';
 import { addCaRotate } from './commands/ca-rotate.ts';
 import { addCaStatus } from './commands/ca-status.ts';
+import { addCheck } from './commands/check.ts';
 import { addConfigDump } from './commands/config-dump.ts';
 import { addController } from './commands/controller.ts';
 import { addInstall } from './commands/install.ts';
@@ -13,6 +14,7 @@ import { addTokenCreate } from './commands/token-create.ts';
 import { addTokenList } from './commands/token-list.ts';
 import { addTokenRevoke } from './commands/token-revoke.ts';
 import { addUncapture } from './commands/uncapture.ts';
+import { addUninstall } from './commands/uninstall.ts';
 import { addUp } from './commands/up.ts';
 import { addValidate } from './commands/validate.ts';
 import { addWaypoint } from './commands/waypoint.ts';
@@ -22,6 +24,13 @@ import { version } from '../mesh/runtime/version.ts';
 export interface CliOutput {
   out(text: string): void;
   err(text: string): void;
+  /** Present where a person is in front of it: standard input and output are a terminal. */
+  readonly terminal?: Terminal;
+}
+
+export interface Terminal {
+  /** The line that was typed in answer. */
+  ask(question: string): Promise<string>;
 }
 
 /** What every command gets: where to print, and how to end with a status other than 0 without an error. */
@@ -35,6 +44,7 @@ export async function runCli(argv: readonly string[], output: CliOutput): Promis
   const context: CliContext = {
     out: (text) => output.out(text),
     err: (text) => output.err(text),
+    ...(output.terminal !== undefined && { terminal: output.terminal }),
     setStatus: (value) => {
       status = value;
     },
@@ -70,6 +80,8 @@ Examples:
   addZtunnel(program, context);
   addWaypoint(program, context);
   addInstall(program, context);
+  addCheck(program, context);
+  addUninstall(program, context);
   addValidate(program, context);
   addStatus(program, context);
   addUncapture(program, context);

@@ -55,7 +55,7 @@ function marker(key: SettingKey): string {
 /** Every setting with a marker for its value, whatever its type: it is only written down. */
 function marked(): InstallSettings {
   const values = keys.map((key) => [key, key === 'server-name' ? [marker(key)] : marker(key)]);
-  return Object.fromEntries(values) as unknown as InstallSettings;
+  return Object.fromEntries(values);
 }
 
 /** Of everything there can be, with all marked but one setting, which is as if nothing was said about it. */

@@ -4,6 +4,7 @@
 
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { Clock, Timer } from '../../mesh/runtime/clock.ts';
 import { JsonLines } from './json-lines.ts';
 import { type Credentials, KubeCredentials } from './kube-credentials.ts';
@@ -52,6 +53,11 @@ export class KubeClient {
   /** Throws KubeError `CONFIG`. */
   static fromFile(path: string, { clock }: { readonly clock: Clock }): KubeClient {
     return new KubeClient(KubeCredentials.fromFile(path), clock);
+  }
+
+  /** For a command that a user runs. Throws KubeError `CONFIG`. */
+  static fromConfig(config: KubeConfig, { clock }: { readonly clock: Clock }): KubeClient {
+    return new KubeClient(KubeCredentials.fromConfig(config), clock);
   }
 
   /** With the ServiceAccount of the pod this runs in. Throws KubeError `CONFIG`. */
@@ -141,7 +147,7 @@ export class KubeClient {
     const target = {
       ...common,
       agent,
-      headers: { ...common.headers, ...headers, 'user-agent': 'weft-controller' },
+      headers: { ...common.headers, ...headers, 'user-agent': 'weft' },
       host: hostname.replace(/^\[|\]$/g, ''),
       port: port === '' ? (protocol === 'http:' ? 80 : 443) : port,
       method,

@@ -59,6 +59,11 @@ export class KubeCredentials {
     return new KubeCredentials(undefined, '', loaded(config, podTokenFile));
   }
 
+  /** As `config` has them, which is not read again. Throws KubeError `CONFIG`. */
+  static fromConfig(config: KubeConfig): KubeCredentials {
+    return new KubeCredentials(undefined, '', loaded(config, undefined));
+  }
+
   get server(): URL {
     return this.#loaded.server;
   }
@@ -135,7 +140,7 @@ function loaded(config: KubeConfig, tokenFile: string | undefined): Loaded {
 }
 
 /** `tokenFile` of a user, which the library does not know; before its `token`, as everywhere. */
-function tokenFileOf(path: string, userName: string | undefined): string | undefined {
+export function tokenFileOf(path: string, userName: string | undefined): string | undefined {
   const content = parse(readFileSync(path, 'utf8')) as {
     users?: { name?: unknown; user?: { tokenFile?: unknown } | null }[] | null;
   } | null;

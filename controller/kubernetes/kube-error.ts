@@ -72,6 +72,6 @@ function codeOf(status: number): KubeErrorCode {
 
 function adviceFor(status: number): string {
   if (status === 401) return '; are the credentials expired, or of another cluster?';
-  if (status === 403) return "; does the controller's ClusterRole grant it?";
+  if (status === 403) return '; does a role of this user grant it?';
   return '';
 }

@@ -1,0 +1,135 @@
+// Has every node cleaned by its own tunnel: the DaemonSet's pods are replaced by ones that detach all pods, remove what was
+// pinned, chained and written on the node, and then only stay. What was open in a replaced pod has its grace time.
+// A node that is not Ready can not do that; it is named, and nothing else is taken from it.
+
+import type { KubeClient } from '../../controller/kubernetes/kube-client.ts';
+import { waitFor } from '../../controller/kubernetes/wait.ts';
+import type { Clock } from '../../mesh/runtime/clock.ts';
+import type { NodeFact, PodFact, WorkloadFact } from '../check/cluster-facts.ts';
+import { isReady, podProblem } from '../check/pod-problem.ts';
+import { orMissing } from './kube-objects.ts';
+
+/** Of the ztunnel program (ztunnel/config.ts). */
+export const cleanFlag = '--remove-node-state=true';
+
+export interface CleanOptions {
+  readonly client: Pick<KubeClient, 'request'>;
+  readonly clock: Clock;
+  readonly namespace: string;
+  /** Told when the number of nodes that are clean changes. */
+  readonly onProgress: (clean: number, all: number) => void;
+}
+
+export interface CleanOutcome {
+  readonly clean: readonly string[];
+  /** Why, for people. */
+  readonly failed: readonly { readonly node: string; readonly reason: string }[];
+}
+
+interface DaemonSet extends WorkloadFact {
+  readonly spec: WorkloadFact['spec'] & {
+    readonly updateStrategy?: { readonly rollingUpdate?: { readonly maxSurge?: number | string } };
+    readonly template: {
+      readonly spec: {
+        readonly terminationGracePeriodSeconds?: number;
+        readonly containers: readonly { readonly name: string; readonly args?: readonly string[] }[];
+      };
+    };
+  };
+}
+
+const pollMs = 500;
+/** For a new pod to be scheduled, to start and to clean, beyond the grace time of the old one. */
+const startMs = 90_000;
+
+/** Idempotent: goes on where an earlier run ended. Undefined: there is no DaemonSet. Rejects with KubeError. */
+export async function cleanNodes(options: CleanOptions): Promise<CleanOutcome | undefined> {
+  const { client, clock, namespace } = options;
+  const path = `/apis/apps/v1/namespaces/${namespace}/daemonsets/weft-ztunnel`;
+  const daemonSet = await orMissing(client.request<DaemonSet>({ path }));
+  if (daemonSet === undefined) return undefined;
+  const before = daemonSet.spec.template.spec.containers[0]?.args ?? [];
+  if (!before.includes(cleanFlag))
+    await client.request(argumentsPatch(path, daemonSet, [...before, cleanFlag]));
+  const graceMs = (daemonSet.spec.template.spec.terminationGracePeriodSeconds ?? 30) * 1000;
+  const outcome = await waitUntilClean(options, clock.monotonic() + graceMs + startMs);
+  // An image that does not know how: nodes go on as they were, rather than without a tunnel.
+  if (outcome.clean.length === 0 && outcome.failed.length > 0 && !before.includes(cleanFlag))
+    await client.request(argumentsPatch(path, daemonSet, before));
+  return outcome;
+}
+
+/** All nodes at once; with the old pod beside the new one where the DaemonSet is made for that. */
+function argumentsPatch(path: string, { spec }: DaemonSet, args: readonly string[]) {
+  const { maxSurge = 0 } = spec.updateStrategy?.rollingUpdate ?? {};
+  const overlaps = maxSurge !== 0 && maxSurge !== '0%';
+  const rollingUpdate = overlaps
+    ? { maxSurge: '100%', maxUnavailable: 0 }
+    : { maxSurge: 0, maxUnavailable: '100%' };
+  const { name } = spec.template.spec.containers[0] ?? { name: 'ztunnel' };
+  return {
+    method: 'PATCH',
+    path,
+    contentType: 'application/strategic-merge-patch+json',
+    body: {
+      spec: {
+        updateStrategy: { type: 'RollingUpdate', rollingUpdate },
+        template: { spec: { containers: [{ name, args }] } },
+      },
+    },
+  } as const;
+}
+
+async function waitUntilClean(options: CleanOptions, deadline: number): Promise<CleanOutcome> {
+  const { client, clock, namespace, onProgress } = options;
+  const { signal } = new AbortController();
+  let told = -1;
+  for (;;) {
+    const { items: nodes } = await client.request<{ items: readonly NodeFact[] }>({ path: '/api/v1/nodes' });
+    const { items: pods } = await client.request<{ items: readonly PodFact[] }>({
+      path: `/api/v1/namespaces/${namespace}/pods?labelSelector=app.kubernetes.io%2Fname%3Dweft-ztunnel`,
+    });
+    const outcome = judge(nodes, pods);
+    if (outcome.clean.length !== told)
+      onProgress((told = outcome.clean.length), told + outcome.failed.length);
+    const canGoOn = outcome.failed.some(({ node }) =>
+      isNodeReady(nodes.find(({ metadata }) => metadata.name === node)),
+    );
+    if (!canGoOn || clock.monotonic() > deadline) return outcome;
+    await waitFor(clock, pollMs, signal);
+  }
+}
+
+function judge(nodes: readonly NodeFact[], pods: readonly PodFact[]): CleanOutcome {
+  const clean: string[] = [];
+  const failed: { node: string; reason: string }[] = [];
+  // As in the DaemonSet's node selector.
+  for (const node of nodes.filter(
+    ({ metadata }) => (metadata.labels?.['kubernetes.io/os'] ?? 'linux') === 'linux',
+  )) {
+    const { name } = node.metadata;
+    const here = pods.filter(({ spec }) => spec.nodeName === name);
+    const cleaners = here.filter(isCleaner);
+    // While an old one is there it still holds what it captured.
+    if (cleaners.some(isReady) && here.every(isCleaner)) {
+      clean.push(name);
+      continue;
+    }
+    const [cleaner] = cleaners;
+    const reason = isNodeReady(node)
+      ? cleaner === undefined
+        ? 'its node tunnel was not replaced in time'
+        : `${cleaner.metadata.name}: ${podProblem(cleaner)}`
+      : 'the node is not Ready';
+    failed.push({ node: name, reason });
+  }
+  return { clean, failed };
+}
+
+function isCleaner({ spec }: PodFact): boolean {
+  return spec.containers.some(({ args = [] }) => args.includes(cleanFlag));
+}
+
+function isNodeReady(node: NodeFact | undefined): boolean {
+  return node?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+}
