@@ -19,9 +19,11 @@ import { XdsClient } from '../mesh/xds/client.ts';
 import { pinDirectoryOf, type ZtunnelConfig } from './config.ts';
 import { type ControllerAccess, controllerAccess } from '../mesh/proxy/controller-access.ts';
 import { ControllerRoots } from '../mesh/proxy/controller-roots.ts';
+import { CaptureWatch } from './capture-watch.ts';
 import { DataWorker } from './data-worker.ts';
 import { KubeletWatch } from './kubelet-watch.ts';
 import { HostnameLookups } from '../mesh/proxy/hostname-lookups.ts';
+import { NodeCni } from './node-cni.ts';
 import { NodePages } from './node-pages.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import { PodDns } from './pod-dns.ts';
@@ -56,6 +58,7 @@ export class Ztunnel {
   #signer: GrpcSigner | undefined;
   #xds: XdsClient | undefined;
   #pods: PodManager | undefined;
+  #captures: CaptureWatch | undefined;
   #dns: PodDns | undefined;
   #sameNode: SameNode | undefined;
   #sameNodeReport: SameNodeReport | undefined;
@@ -68,6 +71,9 @@ export class Ztunnel {
   /** Of this process: what its workers answer to a self-probe nobody else can. */
   #selfProbeSecret = makeSelfProbeSecret();
   #synced = false;
+  #isConnected = false;
+  #cni: NodeCni | undefined;
+  #cniProblem: string | undefined;
   #successorCheck: Timer | undefined;
   #drainCut = Promise.withResolvers<void>();
 
@@ -114,7 +120,7 @@ export class Ztunnel {
       version: version(),
       metrics: this.#metrics,
       readiness: this.#readiness,
-      pods: () => this.#pods?.states() ?? [],
+      pods: () => this.#captures?.captures() ?? [],
       sameNode: this.#sameNode,
       sameNodeReport: this.#sameNodeReport,
       kubelet: this.#kubelet,
@@ -130,14 +136,10 @@ export class Ztunnel {
     });
     // Before the pods: a worker has a new certificate before it is given the pod that waited for it.
     this.#distribute();
+    this.#captures = this.#openCaptures(this.#redirect, this.#dns, this.#certificates);
     this.#pods = new PodManager({
       node: config.node,
-      capturer: new PodCapturer({
-        redirect: this.#redirect,
-        workers: this.#workers,
-        dns: this.#dns,
-        sameNode: this.#sameNode,
-      }),
+      capturer: this.#captures.capturer,
       netns: openPodNetnsLocator(),
       certificates: this.#certificates,
       metrics: this.#metrics,
@@ -147,7 +149,53 @@ export class Ztunnel {
       clock: systemClock,
       logger: this.#child('pods'),
     });
+    this.#captures.follow(this.#pods);
+    await this.#openCni(this.#pods);
     this.#connect();
+  }
+
+  /** Without it pods start before they are captured; those that run are served all the same. */
+  async #openCni(pods: PodManager): Promise<void> {
+    const nodeDirectory = this.#config['cni-dir'];
+    if (nodeDirectory === undefined) return;
+    const logger = this.#child('cni');
+    try {
+      this.#cni = await NodeCni.open({
+        nodeDirectory,
+        directories: { conf: this.#config['cni-conf-dir'], bin: this.#config['cni-bin-dir'] },
+        pods,
+        isCurrent: () => this.#synced && this.#isConnected,
+        metrics: this.#metrics,
+        clock: systemClock,
+        logger,
+      });
+    } catch (error) {
+      this.#cniProblem = error instanceof Error ? error.message : String(error);
+      logger.error({ err: error }, 'No CNI step: pods start before they are captured');
+    }
+  }
+
+  #cniFacts(): CniFacts {
+    if (this.#cniProblem !== undefined) return { state: 'broken', message: this.#cniProblem };
+    return this.#cni?.facts() ?? { state: 'off', message: '' };
+  }
+
+  #openCaptures(redirect: Redirect, dns: PodDns, certificates: CertificateManager): CaptureWatch {
+    return new CaptureWatch({
+      redirect,
+      capturer: new PodCapturer({ redirect, workers: this.#workers, dns, sameNode: this.#sameNode }),
+      dns,
+      certificates,
+      snapshot: () => this.#store.snapshot(),
+      secret: this.#selfProbeSecret,
+      workers: this.#workers.length,
+      version: version(),
+      cni: () => this.#cniFacts(),
+      access: this.#access(),
+      metrics: this.#metrics,
+      clock: systemClock,
+      logger: (component) => this.#child(component),
+    });
   }
 
   /**
@@ -251,7 +299,10 @@ export class Ztunnel {
           this.#pods?.reconcile(this.#store.snapshot());
           this.#logger.info('configuration complete');
         },
-        onState: (state, reason) => log.info({ state, reason }, 'controller'),
+        onState: (state, reason) => {
+          this.#isConnected = state === 'connected';
+          log.info({ state, reason }, 'controller');
+        },
       },
     );
     this.#xds.start();
@@ -260,7 +311,7 @@ export class Ztunnel {
   /** Every change goes to the workers before capture changes, so that a new pod is never without its policies. */
   #distribute(): void {
     this.#store.subscribe((snapshot, delta) => {
-      this.#sameNode?.changed();
+      this.#sameNode?.modelChanged(delta);
       if (delta.meshConfig !== undefined) this.#sameNodeReport?.configure(delta.meshConfig);
       for (const worker of this.#workers) worker.post({ kind: 'model', delta });
       if (this.#synced && (delta.pods.length > 0 || delta.removed.pods.length > 0))
@@ -317,6 +368,7 @@ export class Ztunnel {
   /** Decides nothing about capture any more. */
   #retire(): void {
     this.#pods?.retire();
+    this.#captures?.close();
     this.#kubelet?.close();
     // What is new goes through a proxy: of a newer process, or refused with the others.
     this.#sameNode?.close();

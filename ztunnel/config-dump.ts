@@ -1,24 +1,29 @@
 // What this node knows, as one JSON object with the keys of the Istio ztunnel's `/config_dump` (WIRE 7), so that tools
 // made for it work. Built on demand from the snapshot; never holds a private key.
 
+import type { CaptureState, PodCapture } from '../mesh/node-report/node-report.ts';
 import { certificateDump } from '../mesh/proxy/certificate-dump.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { CertificateState } from '../mesh/tls/certificate-manager.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { KubeletState } from './kubelet-watch.ts';
-import type { PodState } from './pod-manager.ts';
 
 export interface DumpParts {
   readonly version: string;
   readonly config: object;
   readonly snapshot: Snapshot;
   readonly certificates: readonly CertificateState[];
-  readonly pods: readonly PodState[];
+  readonly pods: readonly PodCapture[];
   readonly kubelets: readonly KubeletState[];
   readonly connections: readonly ConnectionSummary[];
 }
 
-const podStates = { pending: 'Pending', captured: 'Up', failed: 'Failed' } as const;
+const podStates: Readonly<Record<CaptureState, string>> = {
+  pending: 'Pending',
+  captured: 'Up',
+  failed: 'Failed',
+  bypassed: 'Bypassed',
+};
 
 export function configDump(parts: DumpParts): object {
   const { workloads, services, policies, meshConfig } = parts.snapshot.toModel();
@@ -42,13 +47,14 @@ export function configDump(parts: DumpParts): object {
 
 function workloadState({ snapshot, pods, connections }: DumpParts): object {
   const state: Record<string, object> = {};
-  for (const { uid, state: podState, reason } of pods) {
+  for (const { uid, state: podState, reason, message, earlierConnections } of pods) {
     const pod = snapshot.podByUid(uid);
     const name = `${pod?.namespace}/${pod?.name}`;
     const own = connections.filter((connection) => connection.pod === name);
     state[uid] = {
       state: podStates[podState],
-      ...(reason === undefined ? {} : { reason }),
+      ...(podState === 'captured' ? {} : { reason: message === '' ? reason : message }),
+      earlierConnections,
       info: {
         name: pod?.name,
         namespace: pod?.namespace,

@@ -1,10 +1,17 @@
 // What the main thread of a node tunnel counts beside what every proxy does, with Istio's names: DNS and pods. The
 // connection series are the data workers' (metrics.ts). One instance a process; names can not collide with theirs.
 
-import { Histogram } from 'prom-client';
+import { Gauge, Histogram } from 'prom-client';
 import { ProxyMetrics } from '../mesh/proxy/proxy-metrics.ts';
+import type { CniResult } from './cni-step.ts';
 import type { DnsLabels, DnsMetrics } from './dns-proxy.ts';
 import { dnsTypes } from './dns-message.ts';
+
+/** As CaptureReport.totals() has it. */
+export interface CaptureTotals {
+  readonly pods: Readonly<Record<string, number>>;
+  readonly earlierConnections: number;
+}
 
 const dnsLabelNames = [
   'request_query_type',
@@ -51,8 +58,45 @@ export class NodeMetrics extends ProxyMetrics implements DnsMetrics {
     stopped: this.counter('workload_manager_proxies_stopped', 'Pods that ended to be served', []),
   };
 
+  readonly #capture = {
+    proofs: this.counter('weft_self_probes', 'Proofs of capture through the namespaces of pods', ['result']),
+    repairs: this.counter('weft_capture_repairs', 'Captures that were made anew after a bad proof', []),
+  };
+
+  readonly #cni = {
+    requests: this.counter('weft_cni_requests', 'Questions of the CNI plugin', ['command', 'result']),
+    chained: this.gauge('weft_cni_chained', "1: the CNI plugin is in the node's chain"),
+  };
+
   constructor({ version }: { readonly version: string }) {
     super({ component: 'ztunnel', version });
+  }
+
+  /** For the self-probes. */
+  readonly proofs = {
+    probed: (result: 'proved' | 'bypassed' | 'failed' | 'impossible') => this.#capture.proofs.inc({ result }),
+    repaired: () => this.#capture.repairs.inc(),
+  };
+
+  /** Pods by state and connections that are older than the capture, read at each scrape. Once. */
+  showCaptures(read: () => CaptureTotals): void {
+    new Gauge({
+      name: 'weft_capture_pods',
+      help: 'Pods of this node by the state of their capture',
+      labelNames: ['state'],
+      registers: [this.registry],
+      collect() {
+        for (const [state, count] of Object.entries(read().pods)) this.set({ state }, count);
+      },
+    });
+    new Gauge({
+      name: 'weft_earlier_connections',
+      help: 'Open connections that are older than the capture of their pod, which the mesh does not touch',
+      registers: [this.registry],
+      collect() {
+        this.set(read().earlierConnections);
+      },
+    });
   }
 
   request(labels: DnsLabels): void {
@@ -69,6 +113,14 @@ export class NodeMetrics extends ProxyMetrics implements DnsMetrics {
 
   upstreamDuration(labels: DnsLabels, seconds: number): void {
     this.#dns.upstreamDuration.observe(dnsLabels(labels), seconds);
+  }
+
+  cniRequest(command: string, result: CniResult): void {
+    this.#cni.requests.inc({ command, result });
+  }
+
+  cniChained(chained: boolean): void {
+    this.#cni.chained.set(chained ? 1 : 0);
   }
 
   podStarted(): void {

@@ -4,6 +4,7 @@ import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { Logger } from '../mesh/runtime/logger.ts';
 import { openProxyPages, type ProxyPages } from '../mesh/proxy/proxy-pages.ts';
 import type { Readiness } from '../mesh/proxy/readiness.ts';
+import type { PodCapture } from '../mesh/node-report/node-report.ts';
 import type { CertificateManager } from '../mesh/tls/certificate-manager.ts';
 import { configDump } from './config-dump.ts';
 import type { ZtunnelConfig } from './config.ts';
@@ -13,7 +14,6 @@ import { renderKubelet } from './kubelet-metrics.ts';
 import type { KubeletWatch } from './kubelet-watch.ts';
 import { ConnectionMetrics, renderMetrics } from './metrics.ts';
 import type { NodeMetrics } from './node-metrics.ts';
-import type { PodState } from './pod-manager.ts';
 import type { SameNode } from './same-node.ts';
 import { renderSameNode } from './same-node-metrics.ts';
 import type { SameNodeReport } from './same-node-report.ts';
@@ -26,7 +26,7 @@ export interface NodePagesOptions {
   readonly workers: readonly DataWorker[];
   readonly certificates: CertificateManager;
   readonly metrics: NodeMetrics;
-  readonly pods: () => readonly PodState[];
+  readonly pods: () => readonly PodCapture[];
   /** Absent where every connection goes through the proxy. */
   readonly sameNode: SameNode | undefined;
   readonly sameNodeReport: SameNodeReport | undefined;

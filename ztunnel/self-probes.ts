@@ -43,6 +43,8 @@ export interface SelfProbesOptions {
   readonly logger: Logger;
   /** A number in [0, 1); default Math.random. */
   readonly random?: () => number;
+  /** From one proof of a pod to the next, ms, give or take a fifth; default 5,000. A proof costs about half a millisecond. */
+  readonly intervalMs?: number;
 }
 
 /** What is known of a captured pod. */
@@ -66,8 +68,7 @@ interface Entry {
   repairAfter: number;
 }
 
-/** Of a pod; a proof costs about half a millisecond. */
-export const probeIntervalMs = 5_000;
+const defaultIntervalMs = 5_000;
 /** Until a bad proof is tried again. */
 const retryMs = 500;
 const maxParallel = 8;
@@ -144,19 +145,35 @@ export class SelfProbes {
   async #prove(entry: Entry): Promise<void> {
     const verdict = await this.#judge(entry);
     if (!this.#isCurrent(entry)) return;
+    const { random = Math.random, intervalMs = defaultIntervalMs } = this.#options;
+    if (verdict === undefined) return this.#again(entry, intervalMs);
     const good = verdict.state === 'captured';
     entry.failures = good ? 0 : entry.failures + 1;
     if (good) entry.repairs.reset();
     if (good || verdict.state === 'bypassed' || entry.failures >= failuresToTell) this.#tell(entry, verdict);
-    const { clock, random = Math.random } = this.#options;
-    const delayMs = entry.failures === 1 ? retryMs : probeIntervalMs * (0.8 + 0.4 * random());
-    entry.timer = clock.after(delayMs, () => this.#enqueue(entry), { unref: true });
+    const usualMs = intervalMs * (0.8 + 0.4 * random());
+    this.#again(entry, entry.failures === 1 ? Math.min(retryMs, usualMs) : usualMs);
     if (!good) this.#repair(entry, verdict);
   }
 
-  async #judge({ pod, netnsPath }: Entry): Promise<Verdict> {
+  #again(entry: Entry, delayMs: number): void {
+    entry.timer = this.#options.clock.after(delayMs, () => this.#enqueue(entry), { unref: true });
+  }
+
+  /** Undefined: a newer process has the pod, and says how it is. */
+  async #judge({ pod, netnsPath }: Entry): Promise<Verdict | undefined> {
     const outOfReach = this.#options.outOfReach(pod);
     if (outOfReach !== undefined) return { state: 'bypassed', reason: 'CgroupOutside', message: outOfReach };
+    const outbound = await this.#judgeOutbound(pod, netnsPath);
+    const steering = this.#options.redirect.proveSteering(pod.uid, {
+      addresses: pod.addresses,
+      ports: steeredPorts,
+    });
+    if (steering?.kind === 'superseded') return undefined;
+    return outbound.state === 'captured' ? (badSteering(steering) ?? outbound) : outbound;
+  }
+
+  async #judgeOutbound(pod: NodePod, netnsPath: string): Promise<Verdict> {
     let unproved = '';
     for (const family of familiesOf(pod)) {
       const result = await this.#options.probe({ netnsPath, podUid: pod.uid, family });
@@ -166,7 +183,7 @@ export class SelfProbes {
         return { state: 'failed', reason: result.reason, message: result.message };
       if (result.kind === 'impossible') unproved = `Not proved by a connection: ${result.message}`;
     }
-    return this.#judgeSteering(pod) ?? { state: 'captured', reason: 'Captured', message: unproved };
+    return { state: 'captured', reason: 'Captured', message: unproved };
   }
 
   #whyBypassed(family: IpFamily): Verdict {
@@ -177,18 +194,6 @@ export class SelfProbes {
     }
     const message = `The redirect leaves the pod's ${family} connections alone`;
     return { state: 'bypassed', reason: 'NotRedirected', message };
-  }
-
-  /** Undefined if it is right. */
-  #judgeSteering({ uid, addresses }: NodePod): Verdict | undefined {
-    const proof = this.#options.redirect.proveSteering(uid, { addresses, ports: steeredPorts });
-    if (proof === undefined || proof.kind === 'detached') {
-      const message = "Somebody detached Weft's program from the pod's network namespace";
-      return { state: 'bypassed', reason: 'SteeringDetached', message };
-    }
-    if (proof.kind !== 'unserved') return undefined;
-    const message = `Nobody serves what comes to ${proof.address} port ${proof.port}: it is refused`;
-    return { state: 'failed', reason: 'NoListener', message };
   }
 
   #tell(entry: Entry, verdict: Verdict): void {
@@ -228,6 +233,17 @@ export class SelfProbes {
   #isCurrent(entry: Entry): boolean {
     return this.#entries.get(entry.pod.uid) === entry;
   }
+}
+
+/** Undefined if it is right. */
+function badSteering(proof: SteeringProof | undefined): Verdict | undefined {
+  if (proof === undefined || proof.kind === 'detached') {
+    const message = "Somebody detached Weft's program from the pod's network namespace";
+    return { state: 'bypassed', reason: 'SteeringDetached', message };
+  }
+  if (proof.kind !== 'unserved') return undefined;
+  const message = `Nobody serves what comes to ${proof.address} port ${proof.port}: it is refused`;
+  return { state: 'failed', reason: 'NoListener', message };
 }
 
 /** Connections go to the first address of a family, so one probe a family proves all. */
