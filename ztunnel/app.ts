@@ -10,6 +10,7 @@ import { KubeletMaps } from '../bpf/kubelet-maps.ts';
 import { Redirect } from '../bpf/redirect.ts';
 import { SameNodeMaps } from '../bpf/same-node-maps.ts';
 import { identityOf, type SpiffeId } from '../mesh/model/spiffe-id.ts';
+import type { CniFacts } from '../mesh/node-report/node-report.ts';
 import { systemClock, type Timer } from '../mesh/runtime/clock.ts';
 import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
 import { Store } from '../mesh/state/store.ts';
@@ -74,6 +75,7 @@ export class Ztunnel {
   #isConnected = false;
   #cni: NodeCni | undefined;
   #cniProblem: string | undefined;
+  #cniEnd: Promise<void> | undefined;
   #successorCheck: Timer | undefined;
   #drainCut = Promise.withResolvers<void>();
 
@@ -217,6 +219,7 @@ export class Ztunnel {
     this.#certificates?.close();
     this.#signer?.close();
     this.#hostnames.close();
+    await this.#cniEnd;
     await this.#roots?.flush();
     this.#redirect?.close({ keepPins: why === 'failed' || this.#config['on-exit'] === 'keep' });
   }
@@ -297,6 +300,7 @@ export class Ztunnel {
           this.#configured();
           this.#takeOver();
           this.#pods?.reconcile(this.#store.snapshot());
+          this.#cni?.enrolled(this.#store.snapshot().enrolledNamespaces);
           this.#logger.info('configuration complete');
         },
         onState: (state, reason) => {
@@ -316,6 +320,8 @@ export class Ztunnel {
       for (const worker of this.#workers) worker.post({ kind: 'model', delta });
       if (this.#synced && (delta.pods.length > 0 || delta.removed.pods.length > 0))
         this.#pods?.reconcile(snapshot);
+      if (this.#synced && delta.enrolledNamespaces !== undefined)
+        this.#cni?.enrolled(delta.enrolledNamespaces);
     });
     this.#certificates?.subscribe((certificate) => {
       this.#roots?.learn(certificate);
@@ -367,6 +373,8 @@ export class Ztunnel {
 
   /** Decides nothing about capture any more. */
   #retire(): void {
+    // Pods that wait to start ask the process that comes after.
+    this.#cniEnd ??= this.#cni?.close();
     this.#pods?.retire();
     this.#captures?.close();
     this.#kubelet?.close();

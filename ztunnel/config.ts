@@ -41,6 +41,23 @@ export const ztunnelSettings = {
     description: 'what is kept across restarts: roots learned in a root rotation; or "none"',
     shownFallback: '/var/lib/weft/ztunnel/NODE',
   }),
+  'cni-dir': optional(anyText('a directory'), {
+    placeholder: 'dir',
+    description: "node directory of the CNI step, the node's /var/lib/weft; without it there is no CNI step",
+  }),
+  'cni-conf-dir': withDefault(anyText('a directory'), '/etc/cni/net.d', {
+    placeholder: 'dir',
+    description: 'CNI configurations that the plugin is chained into',
+  }),
+  'cni-bin-dir': withDefault(anyText('a directory'), '/opt/cni/bin', {
+    placeholder: 'dir',
+    description: 'CNI programs, where the plugin is put',
+  }),
+  'remove-node-state': withDefault(oneOf('false', 'true'), 'false', {
+    placeholder: 'bool',
+    description: '"true": capture nothing; remove all that a node tunnel left on the node, and stay',
+    advanced: true,
+  }),
   ...processSettings,
   'connect-timeout-ms': milliseconds(10_000, [1, 60_000], 'TCP connect'),
   'handshake-timeout-ms': milliseconds(10_000, [1, 60_000], 'TLS handshake'),

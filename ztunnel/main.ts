@@ -6,6 +6,7 @@ import { onEndSignals } from '../mesh/runtime/end-signals.ts';
 import { createLogger, setLogLevel } from '../mesh/runtime/logger.ts';
 import { Ztunnel } from './app.ts';
 import { type ZtunnelConfig, ztunnelConfig } from './config.ts';
+import { runNodeStateRemoval } from './node-state.ts';
 import { missingFeatures } from './preflight.ts';
 import { beginStartup, endStartup } from '../mesh/proxy/startup-memory.ts';
 
@@ -15,6 +16,7 @@ const unavailableExitCode = 69;
 /** Runs until SIGTERM or SIGINT; a second one cuts the drain short. Resolves with the exit status. */
 export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   setLogLevel(config['log-level']);
+  if (config['remove-node-state'] === 'true') return await removeState(config);
   const missing = missingFeatures();
   if (missing.length > 0) {
     complain(missing);
@@ -41,6 +43,14 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
     return 1;
   }
   await ztunnel.stop('asked');
+  return 0;
+}
+
+async function removeState(config: ZtunnelConfig): Promise<number> {
+  const logger = createLogger({ component: 'ztunnel', format: config['log-format'] });
+  const asked = Promise.withResolvers<string>();
+  onEndSignals({ onFirst: asked.resolve, onRepeated: () => {} }, { clock: systemClock });
+  await runNodeStateRemoval(config, { asked: asked.promise, clock: systemClock, logger });
   return 0;
 }
 
