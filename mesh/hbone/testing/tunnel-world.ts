@@ -63,6 +63,8 @@ export class TunnelWorld {
   clientContext: TlsContext;
   readonly serverContext: TlsContext;
   port = 0;
+  /** On loopback; a test may put an application of its own in place of the world's. */
+  applicationPort = 0;
   readonly inbound: SplicedSide[] = [];
   readonly outbound: SplicedSide[] = [];
   readonly errors: unknown[] = [];
@@ -95,6 +97,7 @@ export class TunnelWorld {
       world.accepted.push(world.keep(socket));
     }).listen(0, '127.0.0.1');
     await once(world.#app, 'listening');
+    world.applicationPort = (world.#app.address() as AddressInfo).port;
     return world;
   }
 
@@ -108,7 +111,7 @@ export class TunnelWorld {
   }
 
   get authorityText(): string {
-    return `127.0.0.1:${(this.#app.address() as AddressInfo).port}`;
+    return `127.0.0.1:${this.applicationPort}`;
   }
 
   /** Ends everything; what is left open afterwards is a leak. */
@@ -208,13 +211,9 @@ export class TunnelWorld {
     splice: Partial<SpliceOptions> = {},
   ): Promise<{ client: Socket; side: SplicedSide; request: ConnectRequest }> {
     const known = this.outbound.length;
-    const fd = listenTcp({ address: loopback, port: 0 });
-    const { port } = localAddress(fd);
     let request: ConnectRequest | undefined;
-    const listener = new TcpListener(this.reactor, fd, {
-      onConnection: (accepted) => {
-        request = this.#outbound(accepted, splice);
-      },
+    const { listener, port } = this.listenOutbound(splice, (made) => {
+      request = made;
     });
     const client = this.keep(connect({ port, host: '127.0.0.1', allowHalfOpen: true })).pause();
     await pump(this.reactor, 'the tunnel', () => this.outbound.length > known);
@@ -224,6 +223,19 @@ export class TunnelWorld {
       side: this.outbound[known] as SplicedSide,
       request: request as unknown as ConnectRequest,
     };
+  }
+
+  /** Where applications enter the tunnel; the caller closes the listener. */
+  listenOutbound(
+    splice: Partial<SpliceOptions> = {},
+    onRequest: (request: ConnectRequest) => void = () => {},
+  ): { listener: TcpListener; port: number } {
+    const fd = listenTcp({ address: loopback, port: 0 });
+    const { port } = localAddress(fd);
+    const listener = new TcpListener(this.reactor, fd, {
+      onConnection: (accepted) => onRequest(this.#outbound(accepted, splice)),
+    });
+    return { listener, port };
   }
 
   #spliceOptions(side: () => SplicedSide, change: Partial<SpliceOptions>, onEnd: () => void): SpliceOptions {

@@ -121,7 +121,8 @@ async function send(socket: Socket, plan: SidePlan): Promise<void> {
     socket.resetAndDestroy();
     return;
   }
-  socket.end();
+  // Awaited: a reset while the shutdown is under way fails inside libuv, and node then keeps the descriptor.
+  await new Promise<void>((resolve) => socket.end(resolve));
   if (plan.reset !== 'after-own-end') return;
   await pause(random);
   socket.resetAndDestroy();
