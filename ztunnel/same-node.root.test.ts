@@ -6,7 +6,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
 import { makePolicy, makeService, vip } from '../mesh/model/fixture.ts';
 import { defaultMeshConfig, type MeshConfig } from '../mesh/model/mesh-config.ts';
+import type { IpAddress } from '../mesh/model/ip-address.ts';
 import type { Service } from '../mesh/model/service.ts';
+import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { SameNode } from './same-node.ts';
 import { DataPlaneRig, type RigPod } from './testing/data-plane-rig.ts';
 import {
@@ -209,7 +211,7 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     let changing = true;
     const change = async (): Promise<void> => {
       for (let i = 0; changing; i++)
-        await rig.apply({ workloads: [{ ...far.workload, capacity: 1 + (i % 2) }] });
+        await rig.apply({ workloads: [{ ...batch.workload, capacity: 1 + (i % 2) }] });
     };
     const changes = change();
     for (let i = 0; i < 300; i++) {
@@ -221,6 +223,21 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     await changes;
     await becomesDirect(web, api1.ipv4, port);
     expect(sameNode.state().refused).toBe(0);
+  });
+
+  it('stays while pods of other nodes come, change and go, and services are untouched', async () => {
+    await becomesDirect(web, api1.ipv4, port);
+    await becomesDirect(web, address, 80);
+    const { socket } = await talk(web, api1.ipv4, port);
+    for (let i = 0; i < 10; i++) {
+      const uid = `Kubernetes//Pod/shop/other-${i}` as WorkloadUid;
+      const other = { ...far.workload, uid, addresses: ['10.77.9.9' as IpAddress], services: new Map() };
+      await rig.apply({ workloads: [other, { ...far.workload, capacity: 1 + (i % 2) }] });
+      expect(await isDirect(web, api1.ipv4, port)).toBe(true);
+      await rig.apply({ removed: { workloads: [uid] } });
+      expect(await isDirect(web, address, 80)).toBe(true);
+    }
+    expect(await roundTrip(socket)).toBe('ping');
   });
 
   it('goes when a pod is released, and its open flows with the pod', async () => {

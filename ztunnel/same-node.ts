@@ -1,12 +1,13 @@
 // The same-node fast path, on the main thread: learns from proxied connections which pairs talk, writes verdicts for
-// those that need no proxy, and takes everything back when something changes. Invariants: every change first makes all
-// verdicts void, then is looked at; a verdict is written only for endpoints that a proxied connection reached and that
+// those that need no proxy, and takes everything back when something changes that one of them was read from. Invariants:
+// such a change first makes all verdicts void, then is looked at; a verdict is written only for endpoints that a proxied connection reached and that
 // the policies of now allow; whatever fails here leaves connections to the proxy.
 
 import type { LiveFlow, ShortcutKey } from '../bpf/same-node-layout.ts';
 import type { SameNodeMaps } from '../bpf/same-node-maps.ts';
 import { Authorizer } from '../mesh/authz/authorizer.ts';
 import { formatHostPort } from '../mesh/model/ip-address.ts';
+import type { ModelDelta } from '../mesh/model/model.ts';
 import type { NodePod } from '../mesh/model/node-pod.ts';
 import type { WorkloadUid } from '../mesh/model/workload.ts';
 import type { Clock, Timer } from '../mesh/runtime/clock.ts';
@@ -15,6 +16,7 @@ import type { Snapshot } from '../mesh/state/snapshot.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { Destination } from './resolve.ts';
 import type { Report } from './report.ts';
+import { VerdictDependencies } from './same-node-dependencies.ts';
 import { DirectFlows } from './same-node-flows.ts';
 import { decideDirect, type LocalPod } from './same-node-verdict.ts';
 
@@ -75,7 +77,11 @@ export class SameNode {
   #pods = new Map<WorkloadUid, LocalPod>();
   #byCookie = new Map<bigint, LocalPod>();
   #learnt = new Map<string, Learnt>();
+  #dependencies = new VerdictDependencies();
+  /** The state before the next change. */
+  #seen: Snapshot;
   #settling: Timer | undefined;
+  #rechecking: Timer | undefined;
   #poll: Timer | undefined;
   #lost = 0;
   /** Namespaces of pods that left; a cookie is never used again. */
@@ -93,6 +99,7 @@ export class SameNode {
   constructor(options: SameNodeOptions) {
     this.#options = options;
     const { maps, snapshot, report, clock } = options;
+    this.#seen = snapshot();
     this.#flows = new DirectFlows({
       resetter: maps,
       authorizer: this.#authorizer,
@@ -162,6 +169,15 @@ export class SameNode {
     this.#settling ??= this.#options.clock.after(settleMs, () => this.#settle());
   }
 
+  /** `snapshot()` has changed by this. To be called before anybody else is told. */
+  modelChanged(delta: ModelDelta): void {
+    const before = this.#seen;
+    this.#seen = this.#options.snapshot();
+    const isLocal = (uid: WorkloadUid): boolean => this.#pods.has(uid);
+    if (this.#dependencies.concern(delta, { before, isLocal })) return this.changed();
+    if (this.#flows.size > 0) this.#rechecking ??= this.#options.clock.after(settleMs, () => this.#recheck());
+  }
+
   /** A worker saw it: the pair may have earned a verdict. */
   learn({ source, destination, endpoint, endpointAddress }: ProvenConnection): void {
     if (!this.#open || !this.#pods.has(source) || !this.#pods.has(endpoint)) return;
@@ -199,6 +215,7 @@ export class SameNode {
     if (this.#closed) return;
     this.#closed = true;
     this.#settling?.cancel();
+    this.#rechecking?.cancel();
     this.#poll?.cancel();
     this.#adoption?.cancel();
     this.drain();
@@ -214,8 +231,15 @@ export class SameNode {
       this.#drain();
       this.#flows.recheckAll();
       this.#written = 0;
+      this.#dependencies.clear();
       for (const learnt of this.#learnt.values()) this.#write(learnt);
     });
+  }
+
+  /** Open flows are asked again whatever has changed. */
+  #recheck(): void {
+    this.#rechecking = undefined;
+    if (this.#open) this.#guarded(() => this.#flows.recheckAll());
   }
 
   /** Flows that an earlier process let through: held to the policies from now on, and counted. */
@@ -235,10 +259,12 @@ export class SameNode {
 
   #write(learnt: Learnt): void {
     const { maps, snapshot, clock } = this.#options;
+    const { destination } = learnt;
+    const state = snapshot();
+    this.#dependencies.add(state, state.workloadByUid(learnt.source), destination.address);
     const source = this.#pods.get(learnt.source);
     if (source === undefined || clock.monotonic() < learnt.blockedUntil) return;
-    const { destination } = learnt;
-    const verdict = decideDirect(snapshot(), this.#authorizer, { source, destination, pods: this.#pods });
+    const verdict = decideDirect(state, this.#authorizer, { source, destination, pods: this.#pods });
     const proven =
       verdict.kind === 'direct' &&
       this.#isIdentified(source.pod.uid) &&

@@ -130,7 +130,7 @@ export class RigNode {
         destination: { write: (text) => this.problems.push(text) },
       }),
     });
-    this.store.subscribe(() => sameNode.changed());
+    this.store.subscribe((_snapshot, delta) => sameNode.modelChanged(delta));
     sameNode.start();
     return sameNode;
   }
