@@ -43,7 +43,8 @@ export const ztunnelSettings = {
   }),
   'cni-dir': optional(anyText('a directory'), {
     placeholder: 'dir',
-    description: "node directory of the CNI step, the node's /var/lib/weft; without it there is no CNI step",
+    description: "node directory of the CNI step: the node's /var/lib/weft",
+    shownFallback: 'no CNI step',
   }),
   'cni-conf-dir': withDefault(anyText('a directory'), '/etc/cni/net.d', {
     placeholder: 'dir',

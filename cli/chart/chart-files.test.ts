@@ -44,6 +44,9 @@ const samples = [
   '0.0.0.0',
   '::',
   '::1',
+  '/usr/lib/cni',
+  '/usr/../cni',
+  '/',
 ];
 
 describe('charts/weft', () => {

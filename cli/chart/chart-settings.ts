@@ -18,6 +18,8 @@ export interface ChartSetting {
 
 const text = { type: 'string', minLength: 1 } as const;
 
+const nodePath = { type: 'string', pattern: '^(/[A-Za-z0-9_-][A-Za-z0-9._-]*){1,32}$' } as const;
+
 export const chartSettings: Readonly<Record<SettingKey, ChartSetting>> = {
   namespace: {
     value: 'namespace',
@@ -81,4 +83,6 @@ export const chartSettings: Readonly<Record<SettingKey, ChartSetting>> = {
     value: 'memoryLimit',
     schema: { type: ['string', 'integer'], minimum: 1, pattern: '^[1-9]\\d*([KMG]i)?$' },
   },
+  'cni-conf-dir': { value: 'cniConfDir', schema: nodePath },
+  'cni-bin-dir': { value: 'cniBinDir', schema: nodePath },
 };

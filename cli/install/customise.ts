@@ -37,6 +37,8 @@ export function customiseDaemonSet(daemonSet: Document, settings: InstallSetting
   };
   set([...container, 'image'], image);
   set([...container, 'imagePullPolicy'], pullPolicy);
+  for (const name of ['cni-conf', 'cni-bin'] as const)
+    set(hostPathOf(daemonSet, name), settings[`${name}-dir`]);
   replaceArguments(daemonSet, {
     controller: `weft-controller.${namespace}.svc:15012`,
     'log-format': settings['log-format'],
@@ -44,6 +46,17 @@ export function customiseDaemonSet(daemonSet: Document, settings: InstallSetting
     'cluster-id': settings['cluster-id'],
     'certificate-life': settings['certificate-life'],
   });
+}
+
+/** Where the path of a volume of the node stands. */
+function hostPathOf(daemonSet: Document, volume: string): readonly (string | number)[] {
+  const { volumes } = (daemonSet.toJS() as PodVolumes).spec.template.spec;
+  const index = volumes.findIndex(({ name }) => name === volume);
+  return ['spec', 'template', 'spec', 'volumes', index, 'hostPath', 'path'];
+}
+
+interface PodVolumes {
+  readonly spec: { readonly template: { readonly spec: { readonly volumes: readonly { name: string }[] } } };
 }
 
 /** The one Secret beside its own that the controller may read. */

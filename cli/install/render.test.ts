@@ -68,7 +68,12 @@ describe('weft install', () => {
       ...['server-name=192.0.2.1', 'listen=::', 'pull-policy=Always', 'replicas=3', 'cpu-request=1'].flatMap(
         set,
       ),
-      ...['memory-request=512Mi', 'memory-limit=2Gi'].flatMap(set),
+      ...[
+        'memory-request=512Mi',
+        'memory-limit=2Gi',
+        'cni-conf-dir=/run/cni/net.d',
+        'cni-bin-dir=/usr/lib/cni',
+      ].flatMap(set),
     );
     expect(err).toBe('');
     const own = out.slice(out.indexOf('# Where the controller is'));
@@ -122,6 +127,26 @@ describe('weft install', () => {
       const file = parsed.values[flag];
       expect(mounts.some(({ mountPath }) => file?.startsWith(`${mountPath}/`))).toBe(true);
     }
+  });
+
+  test('the next node tunnel of a node comes before the one before it goes, which gets its time to drain', async () => {
+    const daemonSet = await object('DaemonSet');
+    expect(daemonSet['spec'].updateStrategy).toEqual({
+      type: 'RollingUpdate',
+      rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+    });
+    // Two at once: neither may hold a port of the node.
+    const { hostNetwork, containers, terminationGracePeriodSeconds } = podOf(daemonSet);
+    expect([hostNetwork, JSON.stringify(containers)]).toEqual([
+      undefined,
+      expect.not.stringContaining('hostPort'),
+    ]);
+    const parsed = ztunnelConfig(argsOf(daemonSet).slice(1), { WEFT_NODE: 'node-1' });
+    if (!parsed.ok) throw new Error(parsed.problems.join('\n'));
+    const leastLeft = 5_000;
+    expect(terminationGracePeriodSeconds * 1_000 - parsed.values['drain-timeout-ms']).toBeGreaterThanOrEqual(
+      leastLeft,
+    );
   });
 
   test('the node tunnel is not privileged and asks for no capability that a machine may lack', async () => {

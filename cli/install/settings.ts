@@ -66,6 +66,14 @@ export const installSettings = {
     placeholder: 'bytes',
     description: 'memory at which a replica is ended',
   }),
+  'cni-conf-dir': withDefault(nodePath(), '/etc/cni/net.d', {
+    placeholder: 'path',
+    description: 'on nodes: where the container runtime has its CNI configuration',
+  }),
+  'cni-bin-dir': withDefault(nodePath(), '/opt/cni/bin', {
+    placeholder: 'path',
+    description: 'on nodes: where the container runtime has its CNI programs',
+  }),
 };
 
 export type InstallSettings = SettingValues<typeof installSettings>;
@@ -77,6 +85,10 @@ function unset<T>({ expects, read, placeholder, description }: Setting<T>): Sett
 
 function bytes(): ValueKind<string> {
   return quantity(/^[1-9]\d*(?:[KMG]i)?$/, 'bytes like "256Mi"');
+}
+
+function nodePath(): ValueKind<string> {
+  return quantity(/^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*){1,32}$/, 'an absolute path like "/opt/cni/bin"');
 }
 
 /** A Kubernetes quantity of the form `pattern`. */

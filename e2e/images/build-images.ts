@@ -15,6 +15,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pauseImage } from '../cluster/local/node-files.ts';
+import { buildShim } from '../../cni/build.ts';
 import { bundle } from '../../scripts/bundle.ts';
 import { type Image, type ImageConfig, writeArchive } from './archive.ts';
 import { addFile, addProgram, findLibrary } from './root-files.ts';
@@ -37,7 +38,7 @@ export interface AddedImage {
   readonly name: string;
   readonly config: ImageConfig;
   /** Puts what it has besides Node into a directory that is its root. */
-  readonly fill: (root: string) => void;
+  readonly fill: (root: string) => void | Promise<void>;
 }
 
 export interface BuildOptions {
@@ -58,7 +59,7 @@ export async function buildImages(archive: string, { coredns, added = [] }: Buil
     const images = [...ownImages(folder)];
     for (const [index, { name, config, fill }] of added.entries()) {
       const layer = folder(`added-${index}`);
-      fill(layer);
+      await fill(layer);
       images.push({ name, layers: [folder('node'), layer], config });
     }
     if (coredns !== undefined) {
@@ -122,6 +123,7 @@ function makeNodeLayer(root: string): void {
 
 async function makeWeftLayer(root: string): Promise<void> {
   await bundle(join(root, weftDirectory));
+  buildShim(join(root, weftDirectory, 'cni/weft-cni'));
   const libbpf = findLibrary('libbpf.so.1');
   if (libbpf === undefined) throw new Error('libbpf.so.1 is missing (Debian: libbpf1)');
   addProgram(root, libbpf, libbpf);

@@ -34,6 +34,9 @@ own() {
 own kubelet /var/lib/kubelet
 own containerd /var/lib/containerd
 own cni-conf /etc/cni/net.d
+own cni-bin /opt/cni/bin
+# Debian's plugins, at the place that most nodes have them at; each node may add its own.
+ln -sf /usr/lib/cni/* /opt/cni/bin/
 own cni-state /var/lib/cni
 own weft /var/lib/weft
 own pod-logs /var/log/pods
