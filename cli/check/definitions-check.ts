@@ -19,7 +19,13 @@ function findingsOf(
   found: DefinitionFact | undefined,
 ): readonly Finding[] {
   const finding = (what: string, why: string): readonly Finding[] => [
-    { level: 'error', where: name, what, why, fix: 'kubectl apply --server-side -f manifests/crds' },
+    {
+      level: 'error',
+      where: name,
+      what,
+      why,
+      fix: 'weft install --image IMAGE | kubectl apply --server-side --force-conflicts -f -',
+    },
   ];
   if (found === undefined) return finding('is missing', 'objects of this kind cannot be made');
   if (!isEqual(wanted, found)) {

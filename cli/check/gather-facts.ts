@@ -29,7 +29,7 @@ export interface GatherOptions {
 const pageSize = 500;
 const adminPort = 15_014;
 const listSchema = z.object({
-  items: z.array(z.unknown()),
+  items: z.array(z.unknown()).nullable(),
   metadata: z.object({ continue: z.string().optional() }).optional(),
 });
 
@@ -100,7 +100,7 @@ class Reader {
           ...(token !== '' && { continue: token }),
         }).toString();
         const page: z.output<typeof listSchema> = listSchema.parse(await this.#get(`${path}?${query}`));
-        items.push(...(page.items as T[]));
+        items.push(...((page.items ?? []) as T[]));
         token = page.metadata?.continue === '' ? undefined : page.metadata?.continue;
       }
       return items;

@@ -20,10 +20,17 @@ export interface CleanOptions {
   readonly onProgress: (clean: number, all: number) => void;
 }
 
+export interface UncleanNode {
+  readonly node: string;
+  /** Ready, so it could have been cleaned. */
+  readonly isReady: boolean;
+  /** For people. */
+  readonly reason: string;
+}
+
 export interface CleanOutcome {
   readonly clean: readonly string[];
-  /** Why, for people. */
-  readonly failed: readonly { readonly node: string; readonly reason: string }[];
+  readonly failed: readonly UncleanNode[];
 }
 
 interface DaemonSet extends WorkloadFact {
@@ -54,9 +61,14 @@ export async function cleanNodes(options: CleanOptions): Promise<CleanOutcome | 
   const graceMs = (daemonSet.spec.template.spec.terminationGracePeriodSeconds ?? 30) * 1000;
   const outcome = await waitUntilClean(options, clock.monotonic() + graceMs + startMs);
   // An image that does not know how: nodes go on as they were, rather than without a tunnel.
-  if (outcome.clean.length === 0 && outcome.failed.length > 0 && !before.includes(cleanFlag))
+  if (isHopeless(outcome) && !before.includes(cleanFlag))
     await client.request(argumentsPatch(path, daemonSet, before));
   return outcome;
+}
+
+/** No node could do it although there are some that should. */
+export function isHopeless({ clean, failed }: CleanOutcome): boolean {
+  return clean.length === 0 && failed.some(({ isReady: could }) => could);
 }
 
 /** All nodes at once; with the old pod beside the new one where the DaemonSet is made for that. */
@@ -92,9 +104,7 @@ async function waitUntilClean(options: CleanOptions, deadline: number): Promise<
     const outcome = judge(nodes, pods);
     if (outcome.clean.length !== told)
       onProgress((told = outcome.clean.length), told + outcome.failed.length);
-    const canGoOn = outcome.failed.some(({ node }) =>
-      isNodeReady(nodes.find(({ metadata }) => metadata.name === node)),
-    );
+    const canGoOn = outcome.failed.some(({ isReady: could }) => could);
     if (!canGoOn || clock.monotonic() > deadline) return outcome;
     await waitFor(clock, pollMs, signal);
   }
@@ -102,7 +112,7 @@ async function waitUntilClean(options: CleanOptions, deadline: number): Promise<
 
 function judge(nodes: readonly NodeFact[], pods: readonly PodFact[]): CleanOutcome {
   const clean: string[] = [];
-  const failed: { node: string; reason: string }[] = [];
+  const failed: UncleanNode[] = [];
   // As in the DaemonSet's node selector.
   for (const node of nodes.filter(
     ({ metadata }) => (metadata.labels?.['kubernetes.io/os'] ?? 'linux') === 'linux',
@@ -121,7 +131,7 @@ function judge(nodes: readonly NodeFact[], pods: readonly PodFact[]): CleanOutco
         ? 'its node tunnel was not replaced in time'
         : `${cleaner.metadata.name}: ${podProblem(cleaner)}`
       : 'the node is not Ready';
-    failed.push({ node: name, reason });
+    failed.push({ node: name, isReady: isNodeReady(node), reason });
   }
   return { clean, failed };
 }

@@ -88,11 +88,11 @@ export async function listObjects(
   const base = kind.path.slice(0, -kind.resource.length);
   const within = namespace === undefined ? '' : `namespaces/${namespace}/`;
   const path = `${base}${within}${kind.resource}${query}`;
-  const { items } = await client.request<{ items: readonly { metadata: ObjectMeta }[] }>({
+  const { items } = await client.request<{ items: readonly { metadata: ObjectMeta }[] | null }>({
     path,
     accept: metadataOnly,
   });
-  return items.map(({ metadata }) => ({ kind, metadata }));
+  return (items ?? []).map(({ metadata }) => ({ kind, metadata }));
 }
 
 /** As `kubectl` names it, with its namespace: `deployment.apps weft-system/weft-controller`. */

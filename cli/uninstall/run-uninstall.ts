@@ -7,7 +7,7 @@ import { counted } from '../check/finding.ts';
 import { type ClusterOptions, cliErrorOf, openCluster } from '../cluster-access.ts';
 import { CliError } from '../cli-error.ts';
 import type { CliOutput } from '../run-cli.ts';
-import { type CleanOutcome, cleanNodes } from './clean-nodes.ts';
+import { type CleanOutcome, cleanNodes, isHopeless } from './clean-nodes.ts';
 import { findInstallation, type Installation, namespaceMeta, othersIn } from './find-installation.ts';
 import { type Client, type FoundObject, nameOf } from './kube-objects.ts';
 import { findLabelled, removeConditions, removeLabels, removeObjects } from './remove-objects.ts';
@@ -93,9 +93,8 @@ async function clean(
     namespace: options.namespace,
     onProgress: (done, all) => output.out(`  ${done} of ${counted(all, 'node')} clean\n`),
   });
-  const { clean: cleaned = [], failed = [] } = outcome ?? {};
-  if (cleaned.length === 0 && failed.length > 0) {
-    const reasons = failed.map(({ node, reason }) => `${node}: ${reason}`).join('; ');
+  if (outcome !== undefined && isHopeless(outcome)) {
+    const reasons = outcome.failed.map(({ node, reason }) => `${node}: ${reason}`).join('; ');
     throw new CliError('failed', `No node could be cleaned, so nothing else was removed: ${reasons}`);
   }
   return outcome;
