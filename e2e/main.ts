@@ -18,6 +18,7 @@ import { buildImages } from './images/build-images.ts';
 import { findGatewayCrds } from './kubernetes/gateway-crds.ts';
 import { findClusterPrograms, findKubectl } from './kubernetes/programs.ts';
 import { RigError } from './kubernetes/rig-error.ts';
+import { profileImage } from './suites/routing/profile-image.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 /** A folder each run: two runs at once keep theirs. */
@@ -54,7 +55,7 @@ async function runLocal(filters: readonly string[]): Promise<number> {
   const run = await beginRun();
   try {
     const archive = join(run.directory, 'images.tar');
-    await buildImages(archive, { coredns });
+    await buildImages(archive, { coredns, added: [profileImage] });
     const cluster = { backend: 'local' as const, run, etcd, programs: kubernetes, workers };
     const session = { cluster, images: [archive], failures, ...(await gatewayDefinitions()) };
     const hold = filters[0] === '--hold';
@@ -76,7 +77,7 @@ async function runKind(filters: readonly string[]): Promise<number> {
     // What a run left that was killed.
     await cluster.down();
     const archive = join(directory, 'images.tar');
-    await buildImages(archive, {});
+    await buildImages(archive, { added: [profileImage] });
     const described = { backend: 'kind' as const, ...options };
     const session = { cluster: described, images: [archive], failures, ...(await gatewayDefinitions()) };
     return await runPlain(vitest(filters), session);

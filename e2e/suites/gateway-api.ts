@@ -19,15 +19,15 @@ export async function installGatewayApi({ kubectl }: Cluster): Promise<void> {
 
 export const gatewayApi = 'gateway.networking.k8s.io/v1';
 
-/** A waypoint `gate` for one namespace. One replica, so that no autoscaler is made: the cluster has no metrics server. */
-function waypointObjects(namespace: string): string {
+/** A waypoint `gate` for one namespace, without an autoscaler: the cluster has no metrics server. */
+function waypointObjects(namespace: string, replicas: number): string {
   const gatewayClass = {
     apiVersion: gatewayApi,
     kind: 'GatewayClass',
     metadata: { name: 'weft-waypoint' },
     spec: { controllerName: 'weft.dev/controller' },
   };
-  const annotations = { 'weft.dev/min-replicas': '1', 'weft.dev/max-replicas': '1' };
+  const annotations = { 'weft.dev/min-replicas': `${replicas}`, 'weft.dev/max-replicas': `${replicas}` };
   const gateway = {
     apiVersion: gatewayApi,
     kind: 'Gateway',
@@ -41,8 +41,12 @@ function waypointObjects(namespace: string): string {
 }
 
 /** Makes it, and resolves when it serves. */
-export async function installWaypoint({ kubectl }: Cluster, namespace: string): Promise<void> {
-  await kubectl.apply(waypointObjects(namespace));
+export async function installWaypoint(
+  { kubectl }: Cluster,
+  namespace: string,
+  { replicas = 1 }: { readonly replicas?: number } = {},
+): Promise<void> {
+  await kubectl.apply(waypointObjects(namespace, replicas));
   await kubectl.exists(['deployment/gate', '-n', namespace], 20);
   await kubectl.rolledOut(namespace, 'deployment/gate');
   const programmed = ['wait', '--for=condition=Programmed', 'gateway/gate'];

@@ -3,10 +3,20 @@
 import { expect, vi } from 'vitest';
 import type { Cluster } from '../cluster/cluster.ts';
 import { ClusterError } from '../cluster/cluster-error.ts';
+import type { Kubectl } from '../cluster/kubectl.ts';
 import type { AppNamespace } from './app-namespace.ts';
 import { meshNamespace } from './mesh-installation.ts';
 
+/** As a node tunnel knows it. */
+export interface KnownWorkload {
+  readonly name: string;
+  readonly namespace: string;
+  readonly node: string;
+  readonly health: 'healthy' | 'unhealthy';
+}
+
 interface Dump {
+  readonly workloads: readonly KnownWorkload[];
   readonly workloadState: Readonly<
     Record<
       string,
@@ -27,6 +37,16 @@ export async function capturedPods(cluster: Cluster, namespace: string): Promise
     .toSorted();
 }
 
+/** The workloads of a namespace that the tunnel of one node knows. */
+export async function workloadsOf(
+  cluster: Cluster,
+  { node, namespace }: { readonly node: string; readonly namespace: string },
+): Promise<readonly KnownWorkload[]> {
+  const [pod = ''] = await tunnelPods(cluster, '--field-selector', `spec.nodeName=${node}`);
+  const { workloads } = await configDump(cluster, pod);
+  return workloads.filter((workload) => workload.namespace === namespace);
+}
+
 /** Resolves when every pod of the namespace is captured, and only those. */
 export async function untilCaptured(cluster: Cluster, app: AppNamespace): Promise<void> {
   await vi.waitFor(async () => expect(await capturedPods(cluster, app.name)).toEqual(await app.podNames()), {
@@ -37,8 +57,8 @@ export async function untilCaptured(cluster: Cluster, app: AppNamespace): Promis
 
 /** Resolves when no pod of the namespace is. */
 export async function untilLetGo(cluster: Cluster, app: AppNamespace): Promise<void> {
-  const captured = () => capturedPods(cluster, app.name);
-  await expect.poll(captured, { timeout: 20_000, interval: 200 }).toEqual([]);
+  const none = async () => expect(await capturedPods(cluster, app.name)).toEqual([]);
+  await vi.waitFor(none, { timeout: 20_000, interval: 200 });
 }
 
 /** Ends the node tunnel's process of a node at once; its container is started again by the kubelet. */
@@ -59,16 +79,24 @@ export async function tunnelRestarts({ kubectl }: Cluster): Promise<number> {
     .reduce((n, s) => n + s.restartCount, 0);
 }
 
-async function tunnelPods({ kubectl }: Cluster): Promise<readonly string[]> {
-  const selector = ['-l', 'app.kubernetes.io/name=weft-ztunnel', '-o', 'name'];
+async function tunnelPods(
+  { kubectl }: Cluster,
+  ...restriction: readonly string[]
+): Promise<readonly string[]> {
+  const selector = ['-l', 'app.kubernetes.io/name=weft-ztunnel', ...restriction, '-o', 'name'];
   const names = await kubectl.ok(['get', 'pods', '-n', meshNamespace, ...selector]);
   return names.trim().split('\n');
 }
 
 async function configDump({ kubectl }: Cluster, pod: string): Promise<Dump> {
+  return JSON.parse(await adminDump(kubectl, `${meshNamespace}/${pod}`)) as Dump;
+}
+
+/** What a node tunnel or waypoint knows, as its admin page has it. @param pod `namespace/pod` */
+export async function adminDump(kubectl: Kubectl, pod: string): Promise<string> {
   const script = `process.stdout.write(await (await fetch("${adminPage}/config_dump")).text())`;
   const argv = ['/usr/local/bin/node', '--input-type=module', '--eval', script];
-  const { status, stdout, stderr } = await kubectl.exec(`${meshNamespace}/${pod}`, argv);
+  const { status, stdout, stderr } = await kubectl.exec(pod, argv);
   if (status !== 0) throw new ClusterError('command', `No config dump of ${pod}: ${stderr.trim()}`);
-  return JSON.parse(stdout) as Dump;
+  return stdout;
 }

@@ -22,12 +22,23 @@ export class PodAgent implements AgentCaller {
 
   /** Rejects with AgentError when the operation failed there, with LabError when the agent could not be asked. */
   async call<K extends AgentOperation>(operation: K, argument: ArgumentOf<K>): Promise<ResultOf<K>> {
-    const question = JSON.stringify({ operation, argument });
-    const argv = ['/bin/wget', '-qO-', '--post-data', question, agentUrl];
-    const { status, stdout, stderr } = await this.#kubectl.exec(this.#pod, argv);
-    if (status !== 0) throw new LabError('agent', `Could not ask ${this.#pod}: ${stderr.trim()}`);
-    const reply = JSON.parse(stdout) as AgentReply;
+    const reply = await askInPod<AgentReply>(this.#kubectl, {
+      pod: this.#pod,
+      url: agentUrl,
+      question: { operation, argument },
+    });
     if ('error' in reply) throw new AgentError(reply.error.code, reply.error.message);
     return reply.result as ResultOf<K>;
   }
+}
+
+/** Posts a question as JSON to a server on a pod's own loopback. Rejects with LabError if it gave no answer. */
+export async function askInPod<T>(
+  kubectl: Kubectl,
+  { pod, url, question }: { readonly pod: string; readonly url: string; readonly question: unknown },
+): Promise<T> {
+  const argv = ['/bin/wget', '-qO-', '--post-data', JSON.stringify(question), url];
+  const { status, stdout, stderr } = await kubectl.exec(pod, argv);
+  if (status !== 0) throw new LabError('agent', `Could not ask ${pod}: ${stderr.trim()}`);
+  return JSON.parse(stdout) as T;
 }

@@ -112,7 +112,14 @@ class Batched {
   }
 }
 
-async function run({ sequence, calls, times, concurrency, connections }: Batch): Promise<BatchAnswers> {
+/** Makes the calls of a batch; a failure is an answer like others. */
+export async function runBatch({
+  sequence,
+  calls,
+  times,
+  concurrency,
+  connections,
+}: Batch): Promise<BatchAnswers> {
   const answers: Answer[][] = calls.map(() => []);
   const batched = new Batched(connections === 'kept');
   let next = 0;
@@ -128,6 +135,6 @@ async function run({ sequence, calls, times, concurrency, connections }: Batch):
 }
 
 if (import.meta.main) {
-  process.on('message', (batch: Batch) => void run(batch).then((answers) => process.send?.(answers)));
+  process.on('message', (batch: Batch) => void runBatch(batch).then((answers) => process.send?.(answers)));
   process.on('disconnect', () => process.exit(0));
 }

@@ -4,6 +4,8 @@
 import { eventually } from '../demo/eventually.ts';
 import { MeshLab, type MeshPlan, namespaceObject } from '../mesh/mesh-lab.ts';
 import { Caller } from './caller.ts';
+import { echoServiceObject, echoServices } from './echo-service.ts';
+import { namesOf, routesInForce } from './routes-in-force.ts';
 
 const program = 'e2e/waypoint/echo-main.ts';
 export const gates = ['gate-1', 'gate-2'] as const;
@@ -31,12 +33,8 @@ export async function openEchoMesh(name: string, options: Partial<MeshPlan> = {}
     ...options,
   });
   try {
-    mesh.apply(
-      'services',
-      service('echo', '10.96.0.40', { app: 'echo' }, { grpc: 'kubernetes.io/h2c' }),
-      service('echo-v1', '10.96.0.41', { app: 'echo', version: 'v1' }),
-      service('echo-v2', '10.96.0.42', { app: 'echo', version: 'v2' }),
-    );
+    const services = echoServices.map((each, index) => ({ ...each, address: `10.96.0.${40 + index}` }));
+    mesh.apply('services', ...services.map(echoServiceObject));
     mesh.apply('namespace', namespaceObject('shop', true, { 'weft.dev/waypoint': 'gate' }));
     await Promise.all(gates.map((gate) => mesh.startWaypoint(mesh.pod(gate))));
     const callers = {
@@ -69,59 +67,11 @@ async function untilLed(mesh: MeshLab, callers: EchoMesh['callers']): Promise<vo
 async function applyRoutes(mesh: MeshLab, routes: readonly object[]): Promise<void> {
   if (routes.length === 0) mesh.remove('routes');
   else mesh.apply('routes', ...routes);
-  const wanted = routes.map((route) => (route as { metadata: { name: string } }).metadata.name).sort();
+  const wanted = namesOf(routes);
   for (const gate of gates)
     await eventually(`in force: ${wanted.join(', ') || 'no route'}`, async () => {
       const dump = { host: '127.0.0.1', port: 15000, path: '/config_dump', timeoutMs: 5_000 };
-      const { routings } = JSON.parse((await mesh.pod(gate).agent.call('http', dump)).body) as Routings;
-      return namesIn(routings).join() === wanted.join() ? true : undefined;
+      const { body } = await mesh.pod(gate).agent.call('http', dump);
+      return routesInForce(body).join() === wanted.join() ? true : undefined;
     });
-}
-
-interface RouteSets {
-  readonly http: readonly { readonly name: { readonly name: string } }[];
-}
-
-interface Routings {
-  readonly routings: readonly {
-    readonly ports: readonly {
-      readonly routes: RouteSets;
-      readonly consumers: readonly { readonly routes: RouteSets }[];
-    }[];
-  }[];
-}
-
-function namesIn(routings: Routings['routings']): string[] {
-  const sets = routings.flatMap(({ ports }) =>
-    ports.flatMap(({ routes, consumers }) => [routes, ...consumers.map((consumer) => consumer.routes)]),
-  );
-  return [...new Set(sets.flatMap(({ http }) => http.map(({ name }) => name.name)))].sort();
-}
-
-function service(
-  name: string,
-  address: string,
-  selector: object,
-  appProtocol: { readonly grpc?: string } = {},
-): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace: 'shop' },
-    spec: {
-      clusterIP: address,
-      clusterIPs: [address],
-      selector,
-      ports: [
-        { name: 'http', port: 80, targetPort: 8080, appProtocol: 'http' },
-        { name: 'http-alt', port: 8080, appProtocol: 'http' },
-        { name: 'tcp', port: 9090 },
-        {
-          name: 'grpc',
-          port: 7070,
-          ...(appProtocol.grpc !== undefined && { appProtocol: appProtocol.grpc }),
-        },
-      ],
-    },
-  };
 }
