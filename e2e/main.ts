@@ -27,6 +27,8 @@ const failures = join(failuresRoot, new Date().toISOString().replaceAll(/[:.]/g,
 const keptRuns = 5;
 const heldFile = join(root, '.weft/e2e-held.json');
 const workers = 2;
+/** This machine lacks something that the tests take (as in automake). */
+const skippedStatus = 77;
 const building = { env: process.env, onBuild: say };
 
 function say(text: string): void {
@@ -42,8 +44,10 @@ async function main(filters: readonly string[]): Promise<number> {
     return backend === 'local' ? await runLocal(filters) : await runKind(filters);
   } catch (error) {
     if (!(error instanceof RigError || error instanceof ClusterError)) throw error;
-    say(`failed: ${error.message}`);
-    return 1;
+    const lacking = error.code === 'unsupported' || error.code === 'PROGRAMS_MISSING';
+    const skipped = lacking && !process.env['CI'];
+    say(skipped ? `not run: ${error.message}` : `failed: ${error.message}`);
+    return skipped ? skippedStatus : 1;
   }
 }
 

@@ -27,6 +27,8 @@ export default defineConfig({
     hookTimeout: 180_000,
     pool: 'forks',
     fileParallelism: false,
+    // As in vitest.config.ts: a second try on CI's shared machine, and a mark to look at.
+    retry: process.env['CI'] ? 1 : 0,
     sequence: { hooks: 'list', sequencer: InOrder },
   },
 });

@@ -35,6 +35,10 @@ case $file in
     # Without root the kernel tests skip with a line of their own, so a developer's run needs no root.
     if is_root; then setup linux packages test-packages modules bpffs; else setup linux modules; fi
     ;;
+  scripts/ci.ts)
+    # Everything that scripts/test.ts, the Kubernetes API and a local cluster take.
+    if is_root; then setup linux packages test-packages e2e-packages modules bpffs; else setup linux modules; fi
+    ;;
   cli/main.ts)
     case ${1-} in
       up | ztunnel | uncapture)

@@ -20,7 +20,7 @@ export class WireWatch implements Disposable {
   readonly #words: readonly string[];
   readonly #nodes: NodeWatch[] = [];
   readonly #timer: NodeJS.Timeout;
-  #failure: unknown;
+  #failure: Error | undefined;
 
   private constructor(words: readonly string[]) {
     this.#words = words;
@@ -64,7 +64,7 @@ export class WireWatch implements Disposable {
     try {
       this.#look();
     } catch (error) {
-      this.#failure ??= error;
+      this.#failure ??= error as Error;
     }
   }
 
