@@ -27,14 +27,14 @@ interface Dump {
 
 const adminPage = 'http://127.0.0.1:15000';
 
-/** Names of the pods of one namespace that are captured, on whatever node; sorted. */
+/** Names of the pods of one namespace that are captured, on whatever node; sorted. A node may have two tunnels for a while. */
 export async function capturedPods(cluster: Cluster, namespace: string): Promise<readonly string[]> {
   const dumps = await Promise.all((await tunnelPods(cluster)).map((pod) => configDump(cluster, pod)));
-  return dumps
+  const captured = dumps
     .flatMap(({ workloadState }) => Object.values(workloadState))
     .filter(({ state, info }) => state === 'Up' && info.namespace === namespace)
-    .map(({ info }) => info.name)
-    .toSorted();
+    .map(({ info }) => info.name);
+  return [...new Set(captured)].toSorted();
 }
 
 /** The workloads of a namespace that the tunnel of one node knows. */
