@@ -143,6 +143,15 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
     }
   });
 
+  it('are connections: a raw socket of the kubelet itself sends none', async () => {
+    const [from, to] = [
+      [node.ipv4, 40_004],
+      [app.ipv4, 9],
+    ] as const;
+    // Nothing listens there: a probe is refused by the pod, everything else is answered by its proxy.
+    expect(await network.rawSyn(kubelet, from, to)).toEqual({ reply: 'syn-ack' });
+  });
+
   it("are not taken over by a pod that gives itself the node's address and port", async () => {
     const spoofer = network.addPod('spoofer');
     execFileSync('ip', ['-n', spoofer.name, 'address', 'add', `${node.ipv4}/32`, 'dev', 'lo']);

@@ -4,9 +4,10 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { IpAddress } from '../mesh/model/ip-address.ts';
+import { BpfMap } from './bpf-map.ts';
 import { canResetSockets } from './flow-reset.ts';
 import { Redirect } from './redirect.ts';
-import type { FlowEvent } from './same-node-layout.ts';
+import { countersSize, type FlowEvent, type LiveFlow, maxLiveFlows } from './same-node-layout.ts';
 import { SameNodeMaps } from './same-node-maps.ts';
 import { skipKernelTests, skipReason } from './testing/kernel-suite.ts';
 import { type HeldConnection, TestNetwork, type TestPod } from './testing/test-network.ts';
@@ -227,7 +228,91 @@ describe.skipIf(skipKernelTests)(`the same-node fast path${skipReason}`, () => {
     await held[2]?.close();
   });
 
+  it('leaves connects to the proxy while the map of open flows is full, and counts them', async () => {
+    allow(server.ipv4, port, [server]);
+    const counters = new BpfMap('counters', redirect.sameNodeFds.counters, { key: 4, value: countersSize });
+    const { full } = maps.counters();
+    const setLive = (live: number): void => {
+      const value = Buffer.from(counters.get(Buffer.alloc(4)) ?? Buffer.alloc(countersSize));
+      value.writeBigUInt64LE(BigInt(live));
+      counters.set(Buffer.alloc(4), value);
+    };
+    // The kernel goes by its own count, which leaves room for connects that are under way.
+    setLive(maxLiveFlows - 256);
+    expect((await dial(client, server.ipv4, port)).reply).toBe(captured(server.ipv4, port));
+    expect(maps.counters()).toMatchObject({ full: full + 1, live: maxLiveFlows - 256 });
+    setLive(maxLiveFlows - 257);
+    expect((await dial(client, server.ipv4, port)).reply).toContain('accepted');
+    await eventsUntil(2);
+    setLive(0);
+    expect(maps.liveFlows().size).toBe(0);
+  });
+
+  it('counts what finds no room in the ring of events, holds up no connection and keeps no flow of it', async () => {
+    allow(server.ipv4, port, [server]);
+    const { lost } = maps.counters();
+    const count = 5_000;
+    expect(await network.burst(client, [server.ipv4, port], count)).toBe(count);
+    await expect.poll(() => maps.counters().live).toBe(0);
+    const seen = maps.events().length;
+    expect(seen).toBeGreaterThan(0);
+    expect(maps.counters().lost - lost).toBe(2 * count - seen);
+    expect(maps.liveFlows().size).toBe(0);
+    // There is room again.
+    await dial(client, server.ipv4, port);
+    await eventsUntil(2);
+  });
+
+  it('outlives its process: the next one finds the flow, and can reset it', async () => {
+    const pinDir = `/sys/fs/bpf/weft-test-${process.pid}-same-node`;
+    const ends = ['first', 'last'].map((label) => network.addPod(label));
+    const [from, to] = ends as [TestPod, TestPod];
+    await network.serve(to, 'echo', ['0.0.0.0', port]);
+    const capture = (into: Redirect): { proxies: TestProxy[]; cookies: bigint[] } => {
+      const made = ends.map((pod) => new TestProxy(into, pod));
+      return { proxies: made, cookies: made.map((each, i) => into.attach(`${i}`, each.capture).netnsCookie) };
+    };
+    const before = Redirect.open({ pinDir });
+    const first = capture(before);
+    const earlier = new SameNodeMaps(before.sameNodeFds);
+    earlier.renew();
+    const [netnsCookie, destinationNetns] = first.cookies as [bigint, bigint];
+    const destination = { address: to.ipv4, port };
+    earlier.allow({ netnsCookie, destination }, [{ netnsCookie: destinationNetns, ...destination }]);
+    const held = await network.hold(from, [to.ipv4, port]);
+    expect(await held.say('before')).toEqual({ data: 'before' });
+    // As killed: nothing is said to the kernel.
+    before.close({ keepPins: true });
+    for (const proxy of first.proxies) await proxy.close();
+    using after = Redirect.open({ pinDir });
+    const second = capture(after);
+    const later = new SameNodeMaps(after.sameNodeFds);
+    later.stop();
+    expect(await held.say('after')).toEqual({ data: 'after' });
+    const [[cookie, flow] = []] = [...later.liveFlows()];
+    expect(flow).toMatchObject({ sourceNetns: netnsCookie, destinationNetns, destination });
+    later.events();
+    const netns = { source: from.netnsPath, destination: to.netnsPath };
+    expect(later.reset(flow as LiveFlow, cookie as bigint, netns)).toBe(true);
+    expect(await held.next()).toEqual({ end: 'ECONNABORTED' });
+    await expect.poll(() => later.counters().live).toBe(0);
+    expect(later.events()).toMatchObject([{ kind: 'closed', cookie, received: 11, sent: 11 }]);
+    later.close();
+    for (const proxy of second.proxies) await proxy.close();
+    after.close({ keepPins: false });
+  });
+
   describe('can not be forged', () => {
+    it('by a raw socket, from the pod that is allowed or from another one', async () => {
+      // Nothing listens there: what is let through is refused by the pod, everything else is answered by its proxy.
+      allow(server.ipv4, 9, [server]);
+      const to = [server.ipv4, 9] as const;
+      expect(await dial(client, ...to)).toEqual({ step: 'connect', error: 'ECONNREFUSED' });
+      await eventsUntil(1);
+      for (const pod of [client, other])
+        expect(await network.rawSyn(pod, [pod.ipv4, 40_010], to)).toEqual({ reply: 'syn-ack' });
+    });
+
     it('by the source port of a flow that is open, from another pod', async () => {
       allow(server.ipv4, port + 2, [server]);
       const held = await network.hold(client, [server.ipv4, port + 2]);

@@ -1,5 +1,5 @@
 // The same-node path on real traffic: that it is taken, when it is not, what is told about it, and that a change takes
-// it back. Whether a connection went past the proxy shows in who carries it.
+// it back. Whether a connection went past the proxy shows in who carries it. Two data workers, as pairs are learnt from all.
 
 import type net from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -47,7 +47,7 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
   let opened: net.Socket[];
 
   beforeAll(async () => {
-    rig = await DataPlaneRig.open({}, { sameNode: true });
+    rig = await DataPlaneRig.open({ workers: 2 }, { sameNode: true });
     sameNode = rig.node('node-1').sameNode as SameNode;
     web = await rig.addPod('web');
     batch = await rig.addPod('batch');
@@ -121,6 +121,20 @@ describe.skipIf(skipKernelTests)(`the same-node path${skipReason}`, () => {
     expect(await isDirect(batch, api1.ipv4, port)).toBe(false);
     expect(await isDirect(web, far.ipv4, port)).toBe(false);
     await becomesDirect(web, api1.ipv6, port);
+  });
+
+  it('is taken after connections that different data workers carried', async () => {
+    const carriers = new Set<number>();
+    for (let i = 0; carriers.size < 2 && i < 100; i++) {
+      await rig.apply({ meshConfig: defaultMeshConfig });
+      const { socket } = await talk(web, api1.ipv4, port);
+      const held = await Promise.all(web.node.workers.map((worker) => worker.connections()));
+      carriers.add(held.findIndex((list) => list.some(({ src }) => src.endsWith(`:${socket.localPort}`))));
+      socket.destroy();
+    }
+    expect(carriers).toEqual(new Set([0, 1]));
+    await rig.apply({ meshConfig: inKernel });
+    await becomesDirect(web, api1.ipv4, port);
   });
 
   it('is taken for a Service once all of its endpoints were reached, and uses them all', async () => {

@@ -1,6 +1,8 @@
 /* The application of the kernel tests: every way to connect, and a server that tells whom it sees.
  *   endpoint dial MODE ADDRESS PORT [SOURCE]    one connection; prints what it saw as JSON
  *   endpoint hold ADDRESS PORT [SOURCE PORT]    one connection; prints itself, then how it ended; sends what it reads
+ *   endpoint burst ADDRESS PORT COUNT           as many connections, one after the other; prints how many stood
+ *   endpoint raw SOURCE PORT ADDRESS PORT       a SYN past connect(), IPv4; prints the flags of the answer
  *   endpoint echo ADDRESS PORT                  prints "ready", sends back what it gets, till killed
  *   endpoint serve ADDRESS PORT                 prints "ready", answers each connection with what it sees, till killed
  *   endpoint dns-server ADDRESS PORT            prints "ready", answers each datagram with "answer", till killed */
@@ -10,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
@@ -303,6 +306,83 @@ static int hold(const char *address, int port, const char *source, int source_po
 	}
 }
 
+/* Each is closed by the server, which tells whom it sees, before the next begins. */
+static int burst(const char *address, int port, int count)
+{
+	struct sockaddr_storage to;
+	socklen_t length = address_of(address, port, &to);
+	char data[256];
+	int stood = 0;
+
+	for (int i = 0; i < count; i++) {
+		int fd = socket(to.ss_family, SOCK_STREAM, 0);
+		if (connect(fd, (void *)&to, length) == 0 && send(fd, "x", 1, MSG_NOSIGNAL) == 1) {
+			stood++;
+			while (recv(fd, data, sizeof data, 0) > 0)
+				;
+		}
+		close(fd);
+	}
+	printf("{\"stood\":\"%d\"}\n", stood);
+	return 0;
+}
+
+static unsigned short checksum(const void *data, size_t size, unsigned sum)
+{
+	const unsigned short *at = data;
+
+	for (; size > 1; size -= 2)
+		sum += *at++;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static int raw(const char *source, int source_port, const char *address, int port)
+{
+	struct sockaddr_storage own, to;
+	const struct in_addr *self = &((struct sockaddr_in *)&own)->sin_addr, *peer = &((struct sockaddr_in *)&to)->sin_addr;
+	struct {
+		struct in_addr source, destination;
+		unsigned char zero, protocol;
+		unsigned short length;
+		struct tcphdr tcp;
+	} packet = { .protocol = IPPROTO_TCP, .length = htons(sizeof(struct tcphdr)) };
+	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_TCP);
+	char answer[512];
+
+	socklen_t length = address_of(source, 0, &own);
+	address_of(address, 0, &to);
+	if (fd < 0 || bind(fd, (void *)&own, length))
+		return fail("socket");
+	packet.source = *self;
+	packet.destination = *peer;
+	packet.tcp.source = htons(source_port);
+	packet.tcp.dest = htons(port);
+	packet.tcp.seq = htonl(1000);
+	packet.tcp.doff = sizeof packet.tcp / 4;
+	packet.tcp.syn = 1;
+	packet.tcp.window = htons(65535);
+	packet.tcp.check = checksum(&packet, sizeof packet, 0);
+	if (sendto(fd, &packet.tcp, sizeof packet.tcp, 0, (void *)&to, length) < 0)
+		return fail("send");
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		if (poll(&p, 1, WAIT_MS) != 1) {
+			errno = ETIMEDOUT;
+			return fail("recv");
+		}
+		ssize_t n = recv(fd, answer, sizeof answer, 0);
+		const struct iphdr *ip = (void *)answer;
+		const struct tcphdr *tcp = (void *)(answer + ip->ihl * 4);
+		if (n < (ssize_t)sizeof *ip || ip->saddr != peer->s_addr || tcp->source != htons(port) ||
+		    tcp->dest != htons(source_port))
+			continue;
+		printf("{\"reply\":\"%s\"}\n", tcp->rst ? "rst" : tcp->syn && tcp->ack ? "syn-ack" : "other");
+		return 0;
+	}
+}
+
 _Noreturn static void echo(const char *address, int port)
 {
 	int listener = bound(SOCK_STREAM, address, port);
@@ -328,6 +408,10 @@ int main(int argc, char **argv)
 {
 	if (argc >= 4 && !strcmp(argv[1], "hold"))
 		return hold(argv[2], atoi(argv[3]), argc > 5 ? argv[4] : NULL, argc > 5 ? atoi(argv[5]) : 0);
+	if (argc == 5 && !strcmp(argv[1], "burst"))
+		return burst(argv[2], atoi(argv[3]), atoi(argv[4]));
+	if (argc == 6 && !strcmp(argv[1], "raw"))
+		return raw(argv[2], atoi(argv[3]), argv[4], atoi(argv[5]));
 	if (argc == 4 && !strcmp(argv[1], "echo")) {
 		signal(SIGCHLD, SIG_IGN);
 		echo(argv[2], atoi(argv[3]));

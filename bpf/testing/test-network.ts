@@ -25,6 +25,7 @@ export interface Dialled {
   readonly peer?: string;
   readonly source?: string;
   readonly reply?: string;
+  readonly stood?: string;
 }
 
 const prefix = 'wb-';
@@ -94,15 +95,21 @@ export class TestNetwork {
     to: readonly [address: string, port: number],
     source?: string,
   ): Promise<Dialled> {
-    const child = this.#spawn(pod, [
-      'dial',
-      mode,
-      to[0],
-      String(to[1]),
-      ...(source === undefined ? [] : [source]),
-    ]);
-    const output = await text(child);
-    return JSON.parse(output) as Dialled;
+    return await this.#ask(pod, ['dial', mode, ...to, ...(source === undefined ? [] : [source])]);
+  }
+
+  /** Makes `count` connections one after the other; gives back how many stood. */
+  async burst(pod: TestPod, to: readonly [address: string, port: number], count: number): Promise<number> {
+    return Number((await this.#ask(pod, ['burst', ...to, count])).stood);
+  }
+
+  /** Sends a SYN by a raw socket, IPv4; gives back what the answer is: `syn-ack`, `rst`. */
+  async rawSyn(
+    pod: TestPod,
+    from: readonly [address: string, port: number],
+    to: readonly [address: string, port: number],
+  ): Promise<Dialled> {
+    return await this.#ask(pod, ['raw', ...from, ...to]);
   }
 
   /** Starts a server in the pod; resolves once it listens. Stopped with the network. */
@@ -139,6 +146,10 @@ export class TestNetwork {
     for (const { name } of this.#pods) ip(['netns', 'del', name]);
     ip(['netns', 'del', this.#bridge]);
     rmSync(this.#directory, { recursive: true });
+  }
+
+  async #ask(pod: TestPod, args: readonly (string | number)[]): Promise<Dialled> {
+    return JSON.parse(await text(this.#spawn(pod, args.map(String)))) as Dialled;
   }
 
   #spawn(pod: TestPod, args: readonly string[]): ChildProcess {

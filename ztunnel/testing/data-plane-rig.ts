@@ -70,7 +70,8 @@ export interface RigOptions {
 export class RigNode {
   readonly name: string;
   readonly redirect = Redirect.open({});
-  readonly worker: DataWorker;
+  /** As many as the settings say; default one. */
+  readonly workers: readonly DataWorker[];
   readonly flows: FlowMaps;
   readonly selfProbeSecret = makeSelfProbeSecret();
   /** What the worker said beside the access log; a test that expects none asserts that. */
@@ -96,24 +97,33 @@ export class RigNode {
     });
     if (options.sameNode === true) this.sameNode = this.openSameNode();
     this.flows = new FlowMaps(this.redirect.fds);
-    this.worker = new DataWorker(
+    const own = { ...settings, ...overrides };
+    this.workers = Array.from({ length: own.workers }, (_, index) => this.#startWorker(own, index));
+  }
+
+  /** The only one, where there is one. */
+  get worker(): DataWorker {
+    return this.workers[0] as DataWorker;
+  }
+
+  #startWorker(own: DataPlaneSettings, index: number): DataWorker {
+    const worker: DataWorker = new DataWorker(
       {
-        settings: { ...settings, ...overrides },
+        settings: own,
         flowMaps: this.redirect.fds,
-        selfProbe: { secret: this.selfProbeSecret, worker: 0 },
+        selfProbe: { secret: this.selfProbeSecret, worker: index },
       },
       {
         onAccessLog: (text) => this.#addText(text),
         onProven: (connection) => this.sameNode?.learn(connection),
         onLookUp: (hostname) => {
-          void this.lookUp(hostname).then((answer) =>
-            this.worker.post({ kind: 'looked-up', hostname, answer }),
-          );
+          void this.lookUp(hostname).then((answer) => worker.post({ kind: 'looked-up', hostname, answer }));
         },
         onLog: (_level, message, fields) => this.problems.push(`${message} ${JSON.stringify(fields)}`),
         onDied: (error) => this.problems.push(`died: ${error.message}`),
       },
     );
+    return worker;
   }
 
   /** A second one takes over from the first, as the next process does. */
@@ -149,7 +159,12 @@ export class RigNode {
   /** As the main thread does: the kernel first. */
   apply(delta: ModelDelta): void {
     this.store.apply(delta);
-    this.worker.post({ kind: 'model', delta });
+    this.post({ kind: 'model', delta });
+  }
+
+  /** To every worker. */
+  post(message: ToWorker): void {
+    for (const worker of this.workers) worker.post(message);
   }
 
   #addText(text: string): void {
@@ -179,7 +194,7 @@ export class RigNode {
   }
 
   async connections(): Promise<readonly ConnectionSummary[]> {
-    return await this.worker.connections();
+    return (await Promise.all(this.workers.map((worker) => worker.connections()))).flat();
   }
 
   /** Resolves when no connection is tracked any more. */
@@ -193,7 +208,7 @@ export class RigNode {
   async close(): Promise<void> {
     this.sameNode?.close();
     this.report.flush();
-    await this.worker.stop();
+    await Promise.all(this.workers.map((worker) => worker.stop()));
     this.redirect.close({ keepPins: false });
   }
 }
@@ -256,24 +271,24 @@ export class DataPlaneRig implements AsyncDisposable {
     const { node, spiffeId } = pod;
     if (!this.credentials.has(spiffeId)) await this.renew(spiffeId);
     const own = nodePod(pod);
-    const [listeners] = openPodListeners(own, 1);
-    if (listeners === undefined) throw new Error('No listeners');
+    const sets = openPodListeners(own, node.workers.length);
     const { netnsCookie } = node.redirect.attach(own.uid, {
       netnsPath: pod.netnsPath,
       addresses: own.addresses,
       outboundPort: ports.outbound,
-      hboneListeners: listeners.hbone,
-      plaintextListeners: listeners.plaintext,
-      outboundListeners: listeners.outbound,
+      hboneListeners: sets.flatMap(({ hbone }) => hbone),
+      plaintextListeners: sets.flatMap(({ plaintext }) => plaintext),
+      outboundListeners: sets.flatMap(({ outbound }) => outbound),
     });
-    node.worker.post({ kind: 'pod-added', workerPod: { pod: own, listeners } });
+    for (const [i, listeners] of sets.entries())
+      node.workers[i]?.post({ kind: 'pod-added', workerPod: { pod: own, listeners } });
     node.sameNode?.podCaptured(own, { netnsCookie, netnsPath: pod.netnsPath });
   }
 
   async release(pod: RigPod, how: 'drain' | 'now'): Promise<void> {
     pod.node.sameNode?.podReleased(pod.workload.uid, how);
     pod.node.redirect.detach(pod.workload.uid);
-    pod.node.worker.post({ kind: 'pod-removed', uid: pod.workload.uid, how });
+    pod.node.post({ kind: 'pod-removed', uid: pod.workload.uid, how });
     await pod.node.connections();
   }
 
@@ -298,7 +313,7 @@ export class DataPlaneRig implements AsyncDisposable {
   }
 
   async tellAll(message: ToWorker): Promise<void> {
-    for (const node of this.nodes) node.worker.post(message);
+    for (const node of this.nodes) node.post(message);
     await this.settled();
   }
 
