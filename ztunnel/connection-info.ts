@@ -49,6 +49,8 @@ export interface ConnectionInfo {
   readonly via?: 'same-node path';
   /** One for all connections with the same labels: their text is made once. */
   readonly series?: SeriesText;
+  /** While it is open, of whoever counts: what it is counted under, whatever becomes known of it later. */
+  counted?: object | undefined;
 }
 
 export interface ConnectionEnd {

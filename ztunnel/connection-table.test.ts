@@ -21,6 +21,7 @@ function makeConnection(
 ): Recorder {
   const calls: string[] = [];
   const connection: Recorder = {
+    place: -1,
     pod,
     calls,
     info: makeConnectionInfo(info),

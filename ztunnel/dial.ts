@@ -2,6 +2,7 @@
 // not. Says only whether it worked and whether another attempt is safe; choosing where to go is the caller's business.
 
 import type { ConnectRequest } from '../mesh/hbone/client-tunnel.ts';
+import type { TunnelRoute } from '../mesh/hbone/pool.ts';
 import { formatBaggage, formatForwarded, newTraceparent } from '../mesh/hbone/metadata.ts';
 import type { H2Session } from '../mesh/h2/session.ts';
 import type { H2Stream, StreamHandler } from '../mesh/h2/stream.ts';
@@ -99,6 +100,41 @@ function dialPlain(
   });
 }
 
+interface KnownRoute {
+  readonly route: TunnelRoute;
+  readonly service: Service | undefined;
+}
+
+/** The latest route from a pod to a workload, both as they are: the same object for the pool to find its tunnel by. */
+const routes = new WeakMap<CapturedPod, WeakMap<Workload, KnownRoute>>();
+
+function routeTo(pod: CapturedPod, target: DialTarget, workload: Workload): TunnelRoute {
+  const { service, behind } = target;
+  const { address } = target.address;
+  const port = behind === undefined ? ports.hbone : target.address.port;
+  let ofPod = routes.get(pod);
+  if (ofPod === undefined) routes.set(pod, (ofPod = new WeakMap()));
+  const known = ofPod.get(workload);
+  if (
+    known !== undefined &&
+    known.service === service &&
+    known.route.target.address === address &&
+    known.route.target.port === port
+  )
+    return known.route;
+  const route: TunnelRoute = {
+    source: pod.spiffeId,
+    sourceAddress: pod.addressToward(address),
+    target: { address, port },
+    expected: [
+      formatSpiffeId(identityOf(workload)),
+      ...((service?.subjectAltNames ?? []) as readonly SpiffeId[]),
+    ],
+  };
+  ofPod.set(workload, { route, service });
+  return route;
+}
+
 function dialTunnel(
   plane: DataPlane,
   target: DialTarget,
@@ -111,19 +147,10 @@ function dialTunnel(
   if (tls === undefined)
     throw new IoError('tls-credentials-invalid', `No certificate for ${pod.spiffeId} yet`);
   const { behind } = target;
-  const { address, port } = target.address;
+  const { address } = target.address;
   const authority = behind?.authority ?? target.address;
   const service = behind === undefined ? target.service : behind.service;
-  const expected: readonly SpiffeId[] = [
-    formatSpiffeId(identityOf(workload)),
-    ...((target.service?.subjectAltNames ?? []) as readonly SpiffeId[]),
-  ];
-  const route = {
-    source: pod.spiffeId,
-    sourceAddress: pod.addressToward(address),
-    target: { address, port: behind === undefined ? ports.hbone : port },
-    expected,
-  };
+  const route = routeTo(pod, target, workload);
   const make = {
     context: tls.client,
     createSocket: () => pod.createSocket(address),

@@ -59,6 +59,7 @@ export function inboundInfo(
     destinationServiceName: undefined,
     destinationIdentity: peer === undefined ? undefined : pod.spiffeId,
     mutualTls: peer !== undefined,
+    counted: undefined,
   };
 }
 

@@ -65,6 +65,7 @@ export interface InboundRequest {
 export class InboundConnection implements TrackedConnection {
   readonly pod: CapturedPod;
   readonly info: ConnectionInfo;
+  place = -1;
   #plane: DataPlane;
   #request: InboundRequest;
   #caller: InboundCaller;

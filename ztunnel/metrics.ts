@@ -6,14 +6,9 @@
 // to server is the waypoint's to count (reporter waypoint), so no byte is in two series of one reporter.
 
 import { formatLabels, OpenMetricsText } from '../mesh/telemetry/open-metrics.ts';
-import {
-  overflowLabel,
-  sideLabels,
-  uniformSideLabels,
-  unknownLabel,
-  workloadLabels,
-} from '../mesh/telemetry/workload-labels.ts';
+import { overflowLabel, uniformSideLabels, unknownLabel } from '../mesh/telemetry/workload-labels.ts';
 import type { ConnectionEnd, ConnectionInfo, ResponseFlag } from './connection-info.ts';
+import { LabelTexts, reporterOf } from './label-texts.ts';
 
 const flags: readonly ResponseFlag[] = [
   '-',
@@ -58,8 +53,7 @@ const defaultMaxSeries = 10_000;
 export class ConnectionMetrics {
   readonly #maxSeries: number;
   readonly #series = new Map<string, Series>();
-  /** What an open connection is counted under, whatever becomes known of it later. */
-  readonly #open = new WeakMap<ConnectionInfo, Series>();
+  readonly #texts = new LabelTexts();
   readonly #socketsOpen = { source: 0, destination: 0 };
   #overflowed = 0;
 
@@ -69,18 +63,18 @@ export class ConnectionMetrics {
   }
 
   opened(info: ConnectionInfo): void {
-    if (this.#open.has(info)) return;
+    if (info.counted !== undefined) return;
     const series = this.#find(info);
     series.opened++;
-    this.#open.set(info, series);
+    info.counted = series;
     this.#socketsOpen[reporterOf(info)]++;
   }
 
   /** Without `opened` before it this is a no-op. */
   closed(info: ConnectionInfo, end: ConnectionEnd): void {
-    const series = this.#open.get(info);
+    const series = info.counted as Series | undefined;
     if (series === undefined) return;
-    this.#open.delete(info);
+    info.counted = undefined;
     this.#socketsOpen[reporterOf(info)]--;
     series.received += end.received;
     series.sent += end.sent;
@@ -119,7 +113,7 @@ export class ConnectionMetrics {
   }
 
   #find(info: ConnectionInfo): Series {
-    let key = info.series?.labels ?? labelsOf(info);
+    let key = info.series?.labels ?? this.#texts.of(info);
     if (info.series !== undefined) info.series.labels = key;
     let series = this.#series.get(key);
     if (series !== undefined) return series;
@@ -177,10 +171,6 @@ export function renderMetrics({ series, socketsOpen, overflowed }: MetricsSnapsh
   return text.toString();
 }
 
-function reporterOf(info: ConnectionInfo): 'source' | 'destination' {
-  return info.direction === 'outbound' ? 'source' : 'destination';
-}
-
 function count(counters: number[], flag: ResponseFlag): void {
   const index = flags.indexOf(flag);
   counters[index] = (counters[index] ?? 0) + 1;
@@ -215,29 +205,6 @@ function addSeries(merged: Map<string, Series>, series: Series): void {
     sum.closed[i] = (sum.closed[i] as number) + (series.closed[i] ?? 0);
     sum.failed[i] = (sum.failed[i] as number) + (series.failed[i] ?? 0);
   }
-}
-
-function labelsOf(info: ConnectionInfo): string {
-  const { sourceWorkload, destinationWorkload, destinationService: service, mutualTls } = info;
-  const source =
-    sourceWorkload === undefined ? unknownSource(info) : workloadLabels('source', sourceWorkload);
-  const destination = workloadLabels('destination', destinationWorkload);
-  const rest = formatLabels({
-    source_principal: (mutualTls && info.sourceIdentity) || unknownLabel,
-    destination_principal: (mutualTls && info.destinationIdentity) || unknownLabel,
-    destination_service: service?.hostname ?? info.destinationServiceName ?? unknownLabel,
-    destination_service_namespace: service?.namespace ?? unknownLabel,
-    destination_service_name: service?.name ?? unknownLabel,
-    request_protocol: 'tcp',
-    connection_security_policy: mutualTls ? 'mutual_tls' : unknownLabel,
-  });
-  return `reporter="${reporterOf(info)}",${source},${destination},${rest}`;
-}
-
-/** From the peer's baggage, where there is one: its length is bounded there, its values are not trusted for policy. */
-function unknownSource({ sourceLabels }: ConnectionInfo): string {
-  if (sourceLabels === undefined) return workloadLabels('source', undefined);
-  return sideLabels('source', { ...sourceLabels, region: '', zone: '' });
 }
 
 /** All labels are there, as in any other series, so that sums over them keep working. */

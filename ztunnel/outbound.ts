@@ -42,6 +42,8 @@ const joiningRetryMs = 50;
 /** The other side knew before this one that a waypoint came or went: told together, they hear of it within moments. */
 const outdatedRetryMs = [20, 80, 300, 600, 1_000];
 
+const none: ReadonlySet<WorkloadUid> = new Set();
+
 /** What endpoints are picked from. */
 interface Choice {
   readonly service: Service;
@@ -52,6 +54,7 @@ interface Choice {
 export class OutboundConnection implements TrackedConnection, DialHandler {
   readonly pod: CapturedPod;
   readonly info: ConnectionInfo;
+  place = -1;
   #plane: DataPlane;
   #app: TcpStream;
   #source!: Workload;
@@ -62,7 +65,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #handle: PickHandle | undefined;
   #splice: TunnelSplice | TcpSplice | undefined;
   #target!: DialTarget;
-  #tried = new Set<WorkloadUid>();
+  #tried: Set<WorkloadUid> | undefined;
   #attempts = 0;
   #staleRetried = false;
   #outdatedRetries = 0;
@@ -93,6 +96,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       destinationServiceName: undefined,
       destinationIdentity: undefined,
       mutualTls: false,
+      counted: undefined,
     };
     plane.connections.add(this);
   }
@@ -184,7 +188,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     if (uid === undefined || this.#attempts >= limit) {
       return this.#refuse(failure.message, flagOf(failure));
     }
-    this.#tried.add(uid);
+    (this.#tried ??= new Set()).add(uid);
     this.#pick(failure);
   }
 
@@ -263,7 +267,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       service,
       servicePort,
       family: isIpv6(this.#destination.address) ? 6 : 4,
-      excluded: this.#tried,
+      excluded: this.#tried ?? none,
       // A connection may carry requests for hours: their number counts, not which pod is the nearest.
       ...(this.#choice.behind && { defaultBalancing: 'least-connections' }),
     });

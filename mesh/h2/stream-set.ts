@@ -12,6 +12,7 @@ import { ENDED, IDLE, OPEN, SessionStream, type StreamPort } from './session-str
 import type { FrameWriter } from './session-writer.ts';
 import { initialRemoteSettings, type LocalSettings, type RemoteSettings } from './settings.ts';
 import type { StreamHandler } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 
 /** Streams we reset whose frames in flight are still tolerated; older ones are treated as streams that ended. */
 const REMEMBERED_RESETS = 256;
@@ -26,7 +27,7 @@ export class StreamSet implements StreamPort {
   readonly #settings: LocalSettings;
   readonly #writer: FrameWriter;
   readonly #guard: Guard;
-  readonly #streams = new Map<number, SessionStream>();
+  readonly #streams = new StreamTable();
   #remote = initialRemoteSettings();
   #settingsAcknowledged = false;
   #ended = false;
@@ -84,7 +85,7 @@ export class StreamSet implements StreamPort {
     this.#writeHeaders(stream, headers, endStream);
     if (this.#ended) return undefined;
     this.#nextLocalId += 2;
-    this.#streams.set(stream.id, stream);
+    this.#streams.add(stream);
     stream.local = endStream ? ENDED : OPEN;
     return stream;
   }
@@ -99,7 +100,7 @@ export class StreamSet implements StreamPort {
   accept(streamId: number, handler: StreamHandler): SessionStream {
     const stream = this.#create(streamId, handler);
     stream.remote = OPEN;
-    this.#streams.set(streamId, stream);
+    this.#streams.add(stream);
     return stream;
   }
 
@@ -214,7 +215,7 @@ export class StreamSet implements StreamPort {
     if (this.#settingsAcknowledged) return;
     this.#settingsAcknowledged = true;
     const excess = DEFAULT_WINDOW - this.#settings.initialWindowSize;
-    if (excess > 0) for (const stream of this.#streams.values()) stream.receiveWindow -= excess;
+    if (excess > 0) for (const stream of this.#streams.snapshot()) stream.receiveWindow -= excess;
   }
 
   /** Takes over the peer's SETTINGS; returns false if a stream's window overflows by them (RFC 9113 section 6.9.2). */
@@ -224,7 +225,7 @@ export class StreamSet implements StreamPort {
     this.scheduler.maxFrameSize = next.maxFrameSize;
     this.#writer.setTableLimit(next.headerTableSize);
     if (delta === 0) return true;
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.snapshot()) {
       stream.sendWindow += delta;
       if (stream.sendWindow > MAX_UINT31) return false;
       this.scheduler.windowOpened(stream);
@@ -289,7 +290,7 @@ export class StreamSet implements StreamPort {
 
   /** As `lose`, for all streams above `lastStreamId`. Over a snapshot: owners may do anything when they are told. */
   loseAbove(lastStreamId: number, code: number): void {
-    for (const stream of [...this.#streams.values()]) if (stream.id > lastStreamId) this.lose(stream, code);
+    for (const stream of this.#streams.snapshot()) if (stream.id > lastStreamId) this.lose(stream, code);
   }
 
   /** The connection is gone, and all streams with it. */

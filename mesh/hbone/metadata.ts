@@ -18,8 +18,20 @@ export interface SourceLabels {
 const maxHeaderLength = 4_096;
 const workloadTypes = ['deployment', 'cronjob', 'pod', 'job'];
 
+/** Made once for each workload as it is. */
+const baggageTexts = new WeakMap<Workload, string>();
+
 /** The value of the `baggage` header; empty members are left out, nothing is percent-encoded (as Istio does). */
 export function formatBaggage(workload: Workload): string {
+  let text = baggageTexts.get(workload);
+  if (text === undefined) {
+    text = baggageOf(workload);
+    baggageTexts.set(workload, text);
+  }
+  return text;
+}
+
+function baggageOf(workload: Workload): string {
   const members = [
     ['k8s.cluster.name', workload.clusterId],
     ['k8s.namespace.name', workload.namespace],
@@ -65,14 +77,29 @@ export function formatForwarded(
 }
 
 export interface Forwarded {
-  readonly source?: { readonly address: IpAddress; readonly port: number };
-  readonly host?: string;
+  readonly source: { readonly address: IpAddress; readonly port: number } | undefined;
+  readonly host: string | undefined;
 }
+
+/** As `formatForwarded` writes it. */
+const ownForm = /^for="([^",;\s]*)"(?:;host=([^",;\s]+))?$/;
 
 /** Only the first element counts; what does not parse is absent. */
 export function parseForwarded(header: string): Forwarded {
-  if (header.length > maxHeaderLength) return {};
-  const result: { source?: { address: IpAddress; port: number }; host?: string } = {};
+  if (header.length > maxHeaderLength) return { source: undefined, host: undefined };
+  const own = ownForm.exec(header);
+  return own === null ? parseAnyForwarded(header) : { source: sourceOf(own[1] ?? ''), host: own[2] };
+}
+
+function sourceOf(value: string): Forwarded['source'] {
+  const parsed = parseHostPort(value);
+  const address = parsed === undefined ? undefined : parseIpAddress(parsed.host);
+  return parsed === undefined || address === undefined ? undefined : { address, port: parsed.port };
+}
+
+function parseAnyForwarded(header: string): Forwarded {
+  let source: Forwarded['source'];
+  let host: string | undefined;
   for (const pair of (header.split(',')[0] ?? '').split(';')) {
     const at = pair.indexOf('=');
     const value = pair
@@ -80,14 +107,10 @@ export function parseForwarded(header: string): Forwarded {
       .trim()
       .replace(/^"(.*)"$/, '$1');
     const name = pair.slice(0, at).trim().toLowerCase();
-    if (name === 'host' && value !== '') result.host = value;
-    if (name === 'for') {
-      const parsed = parseHostPort(value);
-      const address = parsed === undefined ? undefined : parseIpAddress(parsed.host);
-      if (parsed !== undefined && address !== undefined) result.source = { address, port: parsed.port };
-    }
+    if (name === 'host' && value !== '') host = value;
+    if (name === 'for') source = sourceOf(value) ?? source;
   }
-  return result;
+  return { source, host };
 }
 
 const entropy = Buffer.allocUnsafeSlow(24 * 128);
@@ -99,8 +122,7 @@ export function newTraceparent(): string {
     randomFillSync(entropy);
     entropyAt = 0;
   }
-  const trace = entropy.toString('hex', entropyAt, entropyAt + 16);
-  const span = entropy.toString('hex', entropyAt + 16, entropyAt + 24);
+  const digits = entropy.toString('hex', entropyAt, entropyAt + 24);
   entropyAt += 24;
-  return `00-${trace}-${span}-00`;
+  return `00-${digits.slice(0, 32)}-${digits.slice(32)}-00`;
 }

@@ -28,6 +28,8 @@ export class TunnelPool {
   #reactor: Reactor;
   #liveness: LivenessOptions;
   #tunnels = new Map<string, ClientTunnel[]>();
+  /** Of routes that are asked for over and over. */
+  #keys = new WeakMap<TunnelRoute, string>();
   #all = new Map<ClientTunnel, TunnelRoute>();
 
   constructor(reactor: Reactor, liveness: LivenessOptions) {
@@ -50,7 +52,7 @@ export class TunnelPool {
     headers: readonly Header[],
     handler: ConnectHandler,
   ): ConnectRequest {
-    const key = keyOf(route);
+    const key = this.#keyOf(route);
     let tunnel = this.#tunnels.get(key)?.find((candidate) => candidate.available);
     if (tunnel === undefined) tunnel = this.#add(key, route, make);
     return tunnel.connect(headers, handler);
@@ -64,6 +66,12 @@ export class TunnelPool {
   /** Drops tunnels and the streams in them. */
   destroy(which: (route: TunnelRoute) => boolean): void {
     for (const [tunnel, route] of [...this.#all]) if (which(route)) tunnel.destroy();
+  }
+
+  #keyOf(route: TunnelRoute): string {
+    let key = this.#keys.get(route);
+    if (key === undefined) this.#keys.set(route, (key = keyOf(route)));
+    return key;
   }
 
   #add(key: string, route: TunnelRoute, make: TunnelMaker): ClientTunnel {

@@ -16,6 +16,7 @@ import {
 /** At most this many accepts in one turn of the loop, so that established connections are served in between. */
 const maxAcceptsPerTurn = 64;
 const pauseMs = 50;
+const fullBurstsToGrow = 4;
 
 export interface TcpListenerOptions {
   /** Owns `fd` from here on. */
@@ -31,8 +32,12 @@ export class TcpListener implements IoHandler {
   #options: TcpListenerOptions;
   #pause: Timer | undefined;
   #open = true;
-  /** Accepts to try in a turn: grows while the queue is full, falls to what came. Saves the call that finds it empty. */
+  /**
+   * Accepts to try in a turn: grows where several turns found as many as they tried, falls to what came. Saves the call
+   * that finds the queue empty.
+   */
   #burst = 1;
+  #fullBursts = 0;
 
   /** Takes ownership of `fd`, a listening non-blocking socket. */
   constructor(reactor: Reactor, fd: number, options: TcpListenerOptions) {
@@ -44,15 +49,18 @@ export class TcpListener implements IoHandler {
 
   onReady(): void {
     const burst = this.#burst;
-    this.#burst = Math.min(maxAcceptsPerTurn, burst * 2);
     for (let i = 0; i < burst && this.#open; i++) {
       if (this.#options.admit?.() === false) return this.#pauseAccepting();
       const code = this.#acceptOne();
       if (code !== 0) {
         this.#burst = Math.max(1, i);
+        this.#fullBursts = 0;
         return this.#acceptFailed(code);
       }
     }
+    if (++this.#fullBursts < fullBurstsToGrow) return;
+    this.#fullBursts = 0;
+    this.#burst = Math.min(maxAcceptsPerTurn, burst * 2);
   }
 
   /**

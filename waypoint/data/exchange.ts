@@ -2,6 +2,7 @@
 // here, and passes the answer on. Knows no HTTP version and decides nothing about routes; what was decided comes by
 // `forward` or `reply`. States: deciding -> forwarding -> answering -> over; each ends in exactly one record.
 
+import type { LiveSetItem } from '../../mesh/runtime/live-set.ts';
 import type { ConnectionFacts } from '../../mesh/authz/connection.ts';
 import { ErrorCode } from '../../mesh/h2/error.ts';
 import { type Header, headerValue } from '../../mesh/h2/header.ts';
@@ -42,7 +43,8 @@ const OVER = 3;
 
 const replySlab = new Slab(headRoom + maxReplyBytes);
 
-export class Exchange implements HttpStreamHandler, ForwardOwner {
+export class Exchange implements HttpStreamHandler, ForwardOwner, LiveSetItem {
+  place = -1;
   readonly world: RequestWorld;
   readonly client: ClientConnection;
   readonly view: DestinationView;

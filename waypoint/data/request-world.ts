@@ -1,6 +1,7 @@
 // What the handling of requests needs of its worker: the model as it is now, and the parts that remember something from
 // one request to the next. One a worker; made and fed by the plane.
 
+import { LiveSet } from '../../mesh/runtime/live-set.ts';
 import { Authorizer } from '../../mesh/authz/authorizer.ts';
 import type { ConnectionFacts } from '../../mesh/authz/connection.ts';
 import type { Decision } from '../../mesh/authz/policy-set.ts';
@@ -52,7 +53,7 @@ export class RequestWorld {
   readonly halfClosedTimeoutMs: number;
   readonly authorizer = new Authorizer();
   /** Mirrors under way. */
-  readonly sideRequests = new Set<SideRequest>();
+  readonly sideRequests = new LiveSet<SideRequest>();
   readonly #snapshot: () => Snapshot;
   readonly #identity: () => SpiffeId | undefined;
 

@@ -4,6 +4,7 @@
 import type { Header } from '../../mesh/h2/header.ts';
 import type { HttpStream } from '../../mesh/http/stream.ts';
 import type { Slab } from '../../mesh/io/slab.ts';
+import type { LiveSetItem } from '../../mesh/runtime/live-set.ts';
 import { BodyPipe } from './body-pipe.ts';
 import { type ForwardOwner, Forwarding, type ForwardRequest } from './forwarding.ts';
 import type { LocalReply } from './local-reply.ts';
@@ -13,7 +14,8 @@ import type { UpstreamEndpoint } from './upstream/upstream.ts';
 /** What may wait for a mirror that is slower than the request, bytes. */
 const maxWaitingBytes = 64 * 1024;
 
-export class SideRequest implements ForwardOwner {
+export class SideRequest implements ForwardOwner, LiveSetItem {
+  place = -1;
   #body: BodyPipe | undefined;
   #forwarding: Forwarding;
   #stream: HttpStream | undefined;

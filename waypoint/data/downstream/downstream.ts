@@ -3,6 +3,7 @@
 
 import type { ByteSink, ByteTransport } from '../../../mesh/http/byte-transport.ts';
 import type { BufferBudget } from '../../../mesh/io/byte-queue.ts';
+import { LiveSet, type LiveSetItem } from '../../../mesh/runtime/live-set.ts';
 import type { DetectedProtocol } from './detecting-sink.ts';
 import { DetectingSink } from './detecting-sink.ts';
 import type { ClientConnection } from '../client-connection.ts';
@@ -35,11 +36,11 @@ export interface DownstreamOptions {
 const serverFirstMs = 200;
 
 export class Downstream {
-  readonly exchanges = new Set<Exchange>();
+  readonly exchanges = new LiveSet<Exchange>();
   #options: DownstreamOptions;
-  #detecting = new Map<ByteTransport, () => void>();
-  #http = new Set<ServedConnection>();
-  #tcp = new Set<TcpConnection>();
+  #detecting = new LiveSet<Detecting>();
+  #http = new LiveSet<ServedConnection>();
+  #tcp = new LiveSet<TcpConnection>();
   #choices: L4Choices;
   #draining = false;
 
@@ -63,46 +64,47 @@ export class Downstream {
 
   /** Asks the policies again about everything that was allowed and is still under way. */
   recheck(): void {
-    for (const exchange of [...this.exchanges]) exchange.recheck();
-    for (const connection of [...this.#tcp]) connection.recheck();
+    for (const exchange of this.exchanges.snapshot()) exchange.recheck();
+    for (const connection of this.#tcp.snapshot()) connection.recheck();
   }
 
   /** Looks for requests that do not move; to be called every half of the idle timeout. */
   checkIdle(): void {
-    for (const exchange of [...this.exchanges]) exchange.checkIdle();
+    for (const exchange of this.exchanges.snapshot()) exchange.checkIdle();
   }
 
   /** No further requests; connections end when those under way have. */
   drain(): void {
     this.#draining = true;
-    for (const connection of [...this.#http]) connection.drain();
+    for (const connection of this.#http.snapshot()) connection.drain();
   }
 
   destroy(reason: string): void {
-    for (const exchange of [...this.exchanges]) exchange.cut(503, 'LR', reason);
-    for (const side of [...this.#options.world.sideRequests]) side.giveUp();
-    for (const connection of [...this.#http]) connection.destroy();
-    for (const connection of [...this.#tcp]) connection.cut('LR', reason);
-    for (const [transport, released] of [...this.#detecting]) {
-      this.#detecting.delete(transport);
-      transport.destroy();
-      released();
+    for (const exchange of this.exchanges.snapshot()) exchange.cut(503, 'LR', reason);
+    for (const side of this.#options.world.sideRequests.snapshot()) side.giveUp();
+    for (const connection of this.#http.snapshot()) connection.destroy();
+    for (const connection of this.#tcp.snapshot()) connection.cut('LR', reason);
+    for (const detecting of this.#detecting.snapshot()) {
+      this.#detecting.delete(detecting);
+      detecting.transport.destroy();
+      detecting.released();
     }
   }
 
   #detect(client: ClientConnection, accepted: Accepted, expect: 'http' | 'any'): void {
     const { world, headTimeoutMs } = this.#options;
     const { transport, released } = accepted;
-    this.#detecting.set(transport, released);
+    const detecting: Detecting = { place: -1, transport, released };
+    this.#detecting.add(detecting);
     const sink = new DetectingSink(world.reactor, transport, {
       expect,
       silenceMs: expect === 'http' ? headTimeoutMs : serverFirstMs,
       onDetected: (protocol) => {
-        this.#detecting.delete(transport);
+        this.#detecting.delete(detecting);
         return this.#serve(protocol, client, accepted);
       },
       onGone: (silentMs) => {
-        if (!this.#detecting.delete(transport)) return;
+        if (!this.#detecting.delete(detecting)) return;
         if (silentMs !== undefined) world.report.refused(silence(client, silentMs));
         released();
         this.#options.onEnded();
@@ -166,6 +168,12 @@ export class Downstream {
 function silence({ address, port, spiffeId, authority }: ClientConnection, ms: number): Refusal {
   const reason = `no request came in ${ms} ms: the port is taken for HTTP, as its routes, policies or appProtocol say; appProtocol "tcp" would pass the bytes on as they are`;
   return { address, port, spiffeId, authority, status: 0, reason };
+}
+
+/** What its client speaks is not known yet. */
+interface Detecting extends LiveSetItem {
+  readonly transport: ByteTransport;
+  readonly released: () => void;
 }
 
 interface Accepted {

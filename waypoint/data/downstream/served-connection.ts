@@ -4,6 +4,7 @@
 import { type Header, headerValue } from '../../../mesh/h2/header.ts';
 import type { HttpServerConnection, HttpServerHandler } from '../../../mesh/http/connection.ts';
 import { parseRequestHead, type RequestHead } from '../../../mesh/http/message.ts';
+import type { LiveSetItem } from '../../../mesh/runtime/live-set.ts';
 import { normalizeTarget } from '../../../mesh/http/path.ts';
 import type { HttpStream, HttpStreamHandler } from '../../../mesh/http/stream.ts';
 import type { ClientConnection } from '../client-connection.ts';
@@ -30,7 +31,8 @@ export interface ServedConnectionOptions {
   readonly onClosed: (connection: ServedConnection) => void;
 }
 
-export class ServedConnection implements HttpServerHandler {
+export class ServedConnection implements HttpServerHandler, LiveSetItem {
+  place = -1;
   /** Set by whoever makes it, at once. */
   http!: HttpServerConnection;
   #options: ServedConnectionOptions;

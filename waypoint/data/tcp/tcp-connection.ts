@@ -1,6 +1,7 @@
 // One connection that is passed through as bytes: authorized, routed by port or server name, balanced, spliced. Asks
 // the policies again when they change. States: deciding -> dialling -> open -> over; one record at the end.
 
+import type { LiveSetItem } from '../../../mesh/runtime/live-set.ts';
 import type { PickHandle } from '../../../mesh/balance/balancer.ts';
 import type { ConnectionFacts } from '../../../mesh/authz/connection.ts';
 import type { ByteSink, ByteTransport } from '../../../mesh/http/byte-transport.ts';
@@ -37,7 +38,8 @@ export interface TcpConnectionOptions {
 
 const defaultDialAttempts = 3;
 
-export class TcpConnection implements ByteSink {
+export class TcpConnection implements ByteSink, LiveSetItem {
+  place = -1;
   readonly record: ConnectionRecord;
   #options: TcpConnectionOptions;
   #facts: ConnectionFacts;
