@@ -32,6 +32,9 @@ beforeEach(async () => {
     statuses: () => [],
     problems: () => [],
     nodes: () => [],
+    nodesPage: () => {
+      throw new Error('not asked for');
+    },
     certificates: () => authority.rotation(),
     cluster: () => undefined,
     secret: () => secret,

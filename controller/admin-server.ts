@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { isLoopback, parseIpAddress } from '../mesh/model/ip-address.ts';
 import type { Model } from '../mesh/model/model.ts';
+import type { NodesPage } from '../mesh/node-report/nodes-page.ts';
 import { isAuthorized } from './admin-secret.ts';
 import { CaError } from './ca/ca-error.ts';
 import type { ClusterReport } from './cluster-report.ts';
@@ -24,6 +25,8 @@ export interface AdminView {
   problems(): readonly Problem[];
   /** One entry for each connected node. */
   nodes(): readonly unknown[];
+  /** What nodes report of themselves and of the capture of their pods. */
+  nodesPage(): NodesPage;
   certificates(): unknown;
   /** Undefined where resources come from a directory. */
   cluster(): ClusterReport | undefined;
@@ -101,6 +104,8 @@ export class AdminServer {
         return json(this.#view.statuses());
       case '/nodes':
         return json(this.#view.nodes());
+      case '/debug/nodes':
+        return json(this.#view.nodesPage());
       case '/certificates':
         return json(this.#view.certificates());
       case '/cluster': {
@@ -146,6 +151,7 @@ const paths = [
   '/certificates',
   '/cluster',
   '/debug/problems',
+  '/debug/nodes',
 ];
 
 const publicPaths: ReadonlySet<string> = new Set(['/healthz/ready', '/metrics']);

@@ -5,8 +5,10 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseIpAddress } from '../mesh/model/ip-address.ts';
+import type { NodesPage } from '../mesh/node-report/nodes-page.ts';
 import type { Clock } from '../mesh/runtime/clock.ts';
 import { createLogger, type Logger } from '../mesh/runtime/logger.ts';
+import { version } from '../mesh/runtime/version.ts';
 import type { Authenticate } from '../mesh/xds/caller.ts';
 import { GrpcServer } from '../mesh/xds/grpc-server.ts';
 import { ResourceStore } from '../mesh/xds/resource-store.ts';
@@ -23,6 +25,9 @@ import { addCertificateService } from './identity/certificate-service.ts';
 import { type Authenticator, ownerOf } from './identity/authenticator.ts';
 import { JoinTokens } from './identity/join-tokens.ts';
 import { firstOf } from './identity/token-review.ts';
+import { NodeTable } from './nodes/node-table.ts';
+import { captureTotals, nodesPage } from './nodes/nodes-page.ts';
+import { ReportService } from './nodes/report-service.ts';
 import { ModelPodsOnNode } from './pods-on-node.ts';
 import { ModelPublisher } from './publish.ts';
 import { DirectorySource } from './source/directory-source.ts';
@@ -56,6 +61,8 @@ export class Controller {
   readonly #waypoints = new ModelWaypoints();
   readonly #tokens: JoinTokens;
   readonly #xds: XdsServer;
+  readonly #nodes: NodeTable;
+  readonly #reports: ReportService;
   readonly #metrics: ControllerMetrics;
   readonly #admin: AdminServer;
   readonly #stops: (() => Promise<void> | void)[] = [];
@@ -83,7 +90,11 @@ export class Controller {
       authenticate: async (authorization) => await this.#authenticator().authenticate(authorization),
     });
     this.#xds = new XdsServer({ store: this.#store, authenticate, clock, logger: logger('xds') });
+    this.#nodes = new NodeTable({ clock, onChange: (node) => this.#cluster?.nodeChanged(node) });
+    this.#reports = new ReportService({ table: this.#nodes, authenticate, logger: logger('nodes') });
     this.#metrics = new ControllerMetrics({
+      reportingNodes: () => this.#nodes.views().filter(({ silent }) => !silent).length,
+      captures: () => captureTotals(this.#publisher.model, this.#nodes),
       connectedNodes: () => this.#xds.streams().length,
       cluster: () => this.#cluster?.report(),
       xdsCounters: () => this.#xds.counters,
@@ -98,6 +109,7 @@ export class Controller {
       statuses: () => this.#statuses,
       problems: () => this.#problems,
       nodes: () => this.#xds.streams(),
+      nodesPage: () => this.#nodesPage(),
       certificates: () => this.#authority?.rotation() ?? {},
       cluster: () => this.#cluster?.report(),
       secret: () => this.#adminSecret,
@@ -151,7 +163,14 @@ export class Controller {
       const { Cluster: ClusterParts } = await import('./cluster.ts');
       const cluster = new ClusterParts(
         from,
-        { clock, logger, waypoints: this.#waypoints, clusterId: this.#config.clusterId },
+        {
+          clock,
+          logger,
+          waypoints: this.#waypoints,
+          clusterId: this.#config.clusterId,
+          nodes: this.#nodes,
+          onLead: (leading) => this.#leadNodes(leading),
+        },
         handler,
       );
       this.#cluster = cluster;
@@ -159,6 +178,8 @@ export class Controller {
       return cluster.source;
     }
     const lastGoodDir = join(stateDir, 'last-good');
+    // Of a directory there is one controller, and it leads.
+    this.#leadNodes(true);
     const source = new DirectorySource(
       { directory: from.path, clock, logger: logger('source'), lastGoodDir },
       handler,
@@ -231,6 +252,7 @@ export class Controller {
     this.#stops.push(() => certificate.close());
     const server = new GrpcServer({ tls: serverTls(certificate.current()) });
     this.#xds.register(server);
+    this.#reports.register(server);
     addCertificateService(server, {
       authority,
       authenticator: this.#authenticator(),
@@ -242,11 +264,29 @@ export class Controller {
     const port = await server.bind(this.#config.address);
     this.#stops.push(async () => {
       this.#xds.close();
+      this.#leadNodes(false);
       this.#pods.close();
       await server.close({ clock: this.#clock, graceMs: stopGraceMs });
     });
     certificate.subscribe((pair) => server.updateTls(serverTls(pair)));
     return port;
+  }
+
+  /** Nodes report to the replica that leads; another one sends them on. */
+  #leadNodes(leading: boolean): void {
+    this.#nodes.lead(leading);
+    if (!leading) this.#reports.endAll();
+  }
+
+  #nodesPage(): NodesPage {
+    return nodesPage({
+      table: this.#nodes,
+      model: this.#publisher.model,
+      hostNetwork: this.#cluster?.hostNetworkPods ?? [],
+      leader: this.#cluster?.report().leader ?? '',
+      version: version(),
+      now: this.#clock.now(),
+    });
   }
 
   async #rotate(step: RotationStep): Promise<unknown> {
@@ -261,6 +301,7 @@ export class Controller {
     this.#pods.update(model);
     this.#waypoints.update(model, resources);
     this.#publisher.publish(model);
+    this.#nodes.prune(new Set([...model.pods.values()].map(({ node }) => node)));
     this.#cluster?.onTranslated({ model, statuses }, { resources, problems });
     this.#statuses = statuses;
     this.#problems = problems;

@@ -16,7 +16,7 @@ import { XdsStream } from '../mesh/xds/xds-stream.ts';
 import { ModelPublisher } from './publish.ts';
 import { type ResourceKind, resourceKinds } from './resources/resource-kind.ts';
 import { emptyMaps, type KindName, type Resources } from './resources/resources.ts';
-import { KindObjects } from './source/kind-objects.ts';
+import { keepNoStatus, KindObjects } from './source/kind-objects.ts';
 import { translate } from './translate/translate.ts';
 
 const podCount = 60;
@@ -37,7 +37,7 @@ class TestCluster {
   put(kind: KindName, metadata: { name: string; [field: string]: unknown }, rest: object = {}): void {
     let objects = this.#kinds.get(kind);
     if (objects === undefined) {
-      objects = new KindObjects(resourceKinds.get(kind) as ResourceKind, { keepStatus: false });
+      objects = new KindObjects(resourceKinds.get(kind) as ResourceKind, { keepStatus: keepNoStatus });
       this.#kinds.set(kind, objects);
     }
     objects.put({ metadata, ...rest });

@@ -18,8 +18,12 @@ import { TokenReviewer, type WaypointPods } from './identity/token-review.ts';
 import { KubeClient } from './kubernetes/kube-client.ts';
 import type { ClusterReport } from './cluster-report.ts';
 import { LeaderElection } from './leader.ts';
+import { hostNetworkPods } from './nodes/host-network-pods.ts';
+import type { LiveCondition } from './nodes/live-condition.ts';
+import type { NodeTable } from './nodes/node-table.ts';
+import { type HostNetworkPod, PodConditions } from './nodes/pod-conditions.ts';
 import { withProblems } from './problem-statuses.ts';
-import type { Resources } from './resources/resources.ts';
+import { objectKey, type Resources } from './resources/resources.ts';
 import { ClusterSource } from './source/cluster-source.ts';
 import type { Problem } from './source/problem.ts';
 import type { ResourceSource, ResourcesHandler } from './source/resource-source.ts';
@@ -46,6 +50,9 @@ export interface ClusterConfig {
 export interface ClusterOptions {
   readonly clock: Clock;
   readonly waypoints: WaypointPods;
+  readonly nodes: Pick<NodeTable, 'captureOf'>;
+  /** Told before anything is written for it. */
+  readonly onLead: (leading: boolean) => void;
   readonly clusterId: string;
   /** A logger for each part. */
   readonly logger: (component: string) => Logger;
@@ -64,9 +71,11 @@ export class Cluster {
   readonly #leader: LeaderElection;
   readonly #statuses: StatusWriter;
   readonly #events: EventWriter;
+  readonly #conditions: PodConditions;
   readonly #deployer: WaypointDeployer | undefined;
   readonly #roots: RootsPublisher;
   #authority: Roots | undefined;
+  #hostNetwork: readonly HostNetworkPod[] = [];
   #last: { readonly translation: Translation; readonly problems: readonly Problem[] } | undefined;
 
   /** Throws KubeError `CONFIG`. Nothing is asked of the API server before `source.start()`. */
@@ -80,7 +89,11 @@ export class Cluster {
       { client, clock, logger: logger('source') },
       {
         onResources: (resources, problems) => handler.onResources(resources, problems),
-        onLive: (reference) => this.#statuses.recheck(reference),
+        onLive: (reference) => {
+          if (reference.kind === 'Pod')
+            this.#conditions.recheck(objectKey(reference.namespace, reference.name));
+          else this.#statuses.recheck(reference);
+        },
       },
     );
     this.source = this.#source;
@@ -105,7 +118,16 @@ export class Cluster {
         this.#events.lead(leading);
         this.#deployer?.lead(leading);
         this.#roots.lead(leading);
+        options.onLead(leading);
+        this.#conditions.lead(leading);
       },
+    });
+    this.#conditions = new PodConditions({
+      client,
+      table: options.nodes,
+      live: (key) => this.#source.liveByKey('Pod', key)?.status as LiveCondition | undefined,
+      clock,
+      logger: logger('conditions'),
     });
     this.#roots = new RootsPublisher({
       client,
@@ -138,6 +160,16 @@ export class Cluster {
     };
   }
 
+  /** What a node says of its pods changed; undefined: of all. */
+  nodeChanged(node: string | undefined): void {
+    this.#conditions.nodeChanged(node);
+  }
+
+  /** Pods of the mesh by their labels that no node captures. */
+  get hostNetworkPods(): readonly HostNetworkPod[] {
+    return this.#hostNetwork;
+  }
+
   /** Begins to stand for election. */
   run(authority: Roots): void {
     this.#authority = authority;
@@ -153,6 +185,8 @@ export class Cluster {
     { resources, problems }: { readonly resources: Resources; readonly problems: readonly Problem[] },
   ): void {
     this.#last = { translation, problems };
+    this.#hostNetwork = hostNetworkPods(resources);
+    this.#conditions.update(translation.model, this.#hostNetwork);
     this.#deployer?.update(deployedGateways(translation.model, resources));
     this.#tellStatuses();
   }
@@ -193,6 +227,7 @@ export class Cluster {
     await Promise.all([
       this.#statuses.close(),
       this.#events.close(),
+      this.#conditions.close(),
       this.#deployer?.close(),
       this.#roots.close(),
     ]);

@@ -8,6 +8,10 @@ import type { Problem } from './source/problem.ts';
 /** What is read at each scrape. */
 export interface MetricSources {
   connectedNodes(): number;
+  /** Nodes whose report is not older than half a minute; of the replica that leads. */
+  reportingNodes(): number;
+  /** Pods of the mesh by the state of their capture. */
+  captures(): ReadonlyMap<string, number>;
   /** Undefined where resources come from a directory. */
   cluster(): ClusterReport | undefined;
   xdsCounters(): { readonly responses: number; readonly resources: number; readonly nacks: number };
@@ -52,6 +56,7 @@ export class ControllerMetrics {
       help: 'Open configuration streams',
       read: () => sources.connectedNodes(),
     });
+    addCaptureMetrics(registers, sources);
     scrapedCounter(registers, {
       name: 'weft_controller_xds_responses_total',
       help: 'Configuration responses sent to nodes',
@@ -83,6 +88,25 @@ export class ControllerMetrics {
       this.#problems.set({ severity }, problems.filter((problem) => problem.severity === severity).length);
     }
   }
+}
+
+/** Only the replica that leads is told. */
+function addCaptureMetrics(registers: Registry[], sources: MetricSources): void {
+  scrapedGauge(registers, {
+    name: 'weft_controller_reporting_nodes',
+    help: 'Nodes that report the capture of their pods',
+    read: () => sources.reportingNodes(),
+  });
+  new Gauge({
+    name: 'weft_controller_capture_pods',
+    help: 'Pods of the mesh by the state of their capture, as their nodes report it',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [state, count] of sources.captures()) this.set({ state }, count);
+    },
+  });
 }
 
 /** Without a cluster they are there and have no values. */

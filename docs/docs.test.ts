@@ -143,11 +143,15 @@ describe('metrics', () => {
   test('every metric of ztunnel, waypoint and controller is in OPERATIONS.md', async () => {
     const connections = renderMetrics(new ConnectionMetrics().snapshot());
     const sameNode = renderSameNode(undefined);
-    const node = await new NodeMetrics({ version: 'test' }).render();
+    const nodeMetrics = new NodeMetrics({ version: 'test' });
+    nodeMetrics.showCaptures(() => ({ pods: {}, earlierConnections: 0 }));
+    const node = await nodeMetrics.render();
     const requests = renderRequests(new WaypointMetrics().snapshot(), noLoad);
     const waypoint = await new ProcessMetrics({ version: 'test' }).render();
     const controller = new ControllerMetrics({
       connectedNodes: () => 0,
+      reportingNodes: () => 0,
+      captures: () => new Map(),
       cluster: () => undefined,
       xdsCounters: () => ({ responses: 0, resources: 0, nacks: 0 }),
     });

@@ -31,7 +31,10 @@ export const podSchema = z.object({
       phase: z.string().optional(),
       podIP: z.string().optional(),
       podIPs: list(z.object({ ip: z.string() })),
-      conditions: list(z.object({ type: z.string(), status: z.string() })),
+      /** Others, of which a pod's life brings many, are not what the mesh is made of. */
+      conditions: list(z.object({ type: z.string(), status: z.string() })).transform((conditions) =>
+        conditions.filter(({ type }) => type === 'Ready'),
+      ),
     })
     .optional(),
 });

@@ -24,7 +24,14 @@ import {
   type ObjectKey,
   type Resources,
 } from '../resources/resources.ts';
-import { KindObjects, type LiveStatus } from './kind-objects.ts';
+import { keepCapturedCondition } from '../nodes/live-condition.ts';
+import {
+  type KeepStatus,
+  keepNoStatus,
+  KindObjects,
+  keepWholeStatus,
+  type LiveStatus,
+} from './kind-objects.ts';
 import type { Problem } from './problem.ts';
 import type { ResourceSource, ResourcesHandler } from './resource-source.ts';
 import { isDefinitionOf, ServedKinds } from './served-kinds.ts';
@@ -119,8 +126,12 @@ export class ClusterSource implements ResourceSource {
 
   /** The status an object has in the cluster; undefined if the object is not there or has none to write. */
   live(reference: ObjectReference): LiveStatus | undefined {
-    const key = objectKey(reference.namespace, reference.name);
-    return this.#objects.get(reference.kind)?.live(key);
+    return this.liveByKey(reference.kind, objectKey(reference.namespace, reference.name));
+  }
+
+  /** As live(), by the key of the object. */
+  liveByKey(kind: KindName, key: ObjectKey): LiveStatus | undefined {
+    return this.#objects.get(kind)?.live(key);
   }
 
   /** Which object a reference means now; undefined if it is not there. */
@@ -192,7 +203,7 @@ export class ClusterSource implements ResourceSource {
     const { client, clock, watch: tuning = {} } = this.#options;
     let objects = this.#objects.get(kind.kind);
     if (objects === undefined) {
-      objects = new KindObjects(kind, { keepStatus: hasStatus(kind) });
+      objects = new KindObjects(kind, { keepStatus: keptOf(kind) });
       this.#objects.set(kind.kind, objects);
     }
     const store = objects;
@@ -208,7 +219,7 @@ export class ClusterSource implements ResourceSource {
       },
       onChanged: (object) => {
         if (store.put(object)) this.#schedule();
-        else if (hasStatus(kind)) this.#reportLive(kind.kind, object.metadata);
+        else if (keptOf(kind) !== keepNoStatus) this.#reportLive(kind.kind, object.metadata);
       },
       onDeleted: (object) => {
         store.delete(object);
@@ -273,9 +284,12 @@ export class ClusterSource implements ResourceSource {
   }
 }
 
-/** Kinds that this controller writes statuses of. */
-function hasStatus({ kind, apiVersion }: ResourceKind): boolean {
-  return apiVersion === ownApiVersion || (groupOf(apiVersion) === gatewayGroup && kind !== 'ReferenceGrant');
+/** Of kinds that this controller writes statuses of; of a pod it writes one condition. */
+function keptOf({ kind, apiVersion }: ResourceKind): KeepStatus {
+  if (kind === 'Pod') return keepCapturedCondition;
+  const written =
+    apiVersion === ownApiVersion || (groupOf(apiVersion) === gatewayGroup && kind !== 'ReferenceGrant');
+  return written ? keepWholeStatus : keepNoStatus;
 }
 
 const wantedKinds: readonly WantedKind[] = [...resourceKinds.values()].map((kind) => ({

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RawObject } from '../kubernetes/kind-watch.ts';
 import { type ResourceKind, resourceKinds } from '../resources/resource-kind.ts';
-import { KindObjects } from './kind-objects.ts';
+import { keepNoStatus, keepWholeStatus, KindObjects } from './kind-objects.ts';
 import { formatProblem } from './problem.ts';
 
 const kindOf = (name: string): ResourceKind => resourceKinds.get(name) as ResourceKind;
@@ -11,7 +11,8 @@ const policy = (name: string, { uid = 'u1', ...spec }: Record<string, unknown> =
   spec: { rules: [{}], ...spec },
   status: { conditions: [] },
 });
-const open = (): KindObjects => new KindObjects(kindOf('AuthorizationPolicy'), { keepStatus: true });
+const open = (): KindObjects =>
+  new KindObjects(kindOf('AuthorizationPolicy'), { keepStatus: keepWholeStatus });
 
 describe('KindObjects', () => {
   it('keeps an object in its last good version and says so', () => {
@@ -68,7 +69,7 @@ describe('KindObjects', () => {
   });
 
   it('holds of a pod only what is in use', () => {
-    const pods = new KindObjects(kindOf('Pod'), { keepStatus: false });
+    const pods = new KindObjects(kindOf('Pod'), { keepStatus: keepNoStatus });
     pods.put({
       apiVersion: 'v1',
       kind: 'Pod',

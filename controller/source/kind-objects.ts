@@ -28,14 +28,19 @@ interface Held {
   readonly live: LiveStatus | undefined;
 }
 
+/** What is kept of an object's status for a writer; undefined: that object concerns none. */
+export type KeepStatus = (status: unknown) => { readonly status: unknown } | undefined;
+
+export const keepWholeStatus: KeepStatus = (status) => ({ status });
+export const keepNoStatus: KeepStatus = () => undefined;
+
 export interface KindObjectsOptions {
-  /** Keep each object's status for a writer. */
-  readonly keepStatus: boolean;
+  readonly keepStatus: KeepStatus;
 }
 
 export class KindObjects {
   readonly #kind: ResourceKind;
-  readonly #keepStatus: boolean;
+  readonly #keepStatus: KeepStatus;
   #held = new Map<ObjectKey, Held>();
   #sorted: ReadonlyMap<ObjectKey, TypedObject['object']> | undefined;
   /** Changes since `#sorted` was made; of no meaning while that is undefined. */
@@ -118,17 +123,21 @@ export class KindObjects {
     };
   }
 
+  #liveOf(raw: RawObject, uid: string): LiveStatus | undefined {
+    const kept = this.#keepStatus(raw['status']);
+    if (kept === undefined) return undefined;
+    return {
+      uid,
+      apiVersion: raw.apiVersion ?? this.#kind.apiVersion,
+      generation: raw.metadata.generation,
+      resourceVersion: raw.metadata.resourceVersion ?? '',
+      status: kept.status,
+    };
+  }
+
   #hold(raw: RawObject): Held {
     const uid = raw.metadata.uid ?? '';
-    const live = this.#keepStatus
-      ? {
-          uid,
-          apiVersion: raw.apiVersion ?? this.#kind.apiVersion,
-          generation: raw.metadata.generation,
-          resourceVersion: raw.metadata.resourceVersion ?? '',
-          status: raw['status'],
-        }
-      : undefined;
+    const live = this.#liveOf(raw, uid);
     const { typed, reference, issues } = validateObject(this.#kind, withoutNoise(raw));
     if (typed !== undefined) return { uid, object: typed.object, problems: [], live };
     const earlier = this.#held.get(keyOf(raw));

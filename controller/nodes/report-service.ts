@@ -1,0 +1,108 @@
+// The report service: weft.v1.NodeReportService. The token says which node reports; only a node may, and only to the
+// replica that leads, so that one replica knows all and it alone writes conditions. Each message is answered, which is
+// what paces the sender.
+
+import { create } from '@bufbuild/protobuf';
+import { type ServerDuplexStream, status } from '@grpc/grpc-js';
+import { decodeNodeReport } from '../../mesh/node-report/node-report-codec.ts';
+import { nodeReportService } from '../../mesh/node-report/node-report-service-definition.ts';
+import type { Logger } from '../../mesh/runtime/logger.ts';
+import { type Authenticate, callMetadata } from '../../mesh/xds/caller.ts';
+import {
+  type NodeReport,
+  type NodeReportAck,
+  NodeReportAckSchema,
+} from '../../mesh/xds/gen/weft/v1/node_report_pb.ts';
+import type { GrpcServer } from '../../mesh/xds/grpc-server.ts';
+import type { NodeTable } from './node-table.ts';
+
+export interface ReportServiceOptions {
+  readonly table: Pick<NodeTable, 'leading' | 'open'>;
+  readonly authenticate: Authenticate;
+  readonly logger: Logger;
+}
+
+type Call = ServerDuplexStream<NodeReport, NodeReportAck>;
+
+/** Processes of one node at once: an upgrade overlaps two, and a stream may take a moment to be seen as broken. */
+const maxStreamsPerNode = 4;
+
+export class ReportService {
+  readonly #options: ReportServiceOptions;
+  /** Node by stream. */
+  readonly #streams = new Map<Call, string>();
+
+  constructor(options: ReportServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Before the server binds. */
+  register(server: Pick<GrpcServer, 'addService'>): void {
+    server.addService(nodeReportService, { report: (call: Call) => void this.#accept(call) });
+  }
+
+  /** Ends every stream, so that nodes look for another replica. */
+  endAll(): void {
+    for (const call of [...this.#streams.keys()])
+      fail(call, status.UNAVAILABLE, 'This replica does not lead');
+    this.#streams.clear();
+  }
+
+  async #accept(call: Call): Promise<void> {
+    let ended = false;
+    for (const event of ['cancelled', 'error', 'end'] as const) call.on(event, () => (ended = true));
+    // What is sent before the token was checked waits in the stream.
+    call.pause();
+    const node = await this.#nodeOf(call);
+    if (node === undefined || ended) return;
+    if (!this.#options.table.leading) return fail(call, status.UNAVAILABLE, 'This replica does not lead');
+    const open = [...this.#streams.values()].filter((name) => name === node).length;
+    if (open >= maxStreamsPerNode)
+      return fail(call, status.RESOURCE_EXHAUSTED, `Node "${node}" has ${open} reports open already`);
+    this.#serve(call, node);
+  }
+
+  async #nodeOf(call: Call): Promise<string | undefined> {
+    const metadata = callMetadata(call.metadata, call.getPeer());
+    const { logger, authenticate } = this.#options;
+    try {
+      const caller = await authenticate(metadata);
+      if (caller?.nodeName !== undefined) return caller.nodeName;
+      logger.warn(
+        { peer: metadata.peer, caller: caller?.name },
+        'A report without a token of a node was refused',
+      );
+      if (caller === undefined)
+        fail(call, status.UNAUTHENTICATED, 'The token is missing, expired or not for this controller');
+      else fail(call, status.PERMISSION_DENIED, 'Only a node tunnel reports');
+    } catch (err) {
+      logger.error({ err, peer: metadata.peer }, 'Checking a token failed');
+      fail(call, status.UNAVAILABLE, 'Tokens cannot be checked at the moment');
+    }
+    return undefined;
+  }
+
+  #serve(call: Call, node: string): void {
+    const session = this.#options.table.open(node);
+    this.#streams.set(call, node);
+    const leave = (): void => {
+      if (this.#streams.delete(call)) this.#options.logger.debug({ node }, 'A node reports no more');
+      session.close();
+    };
+    call.on('cancelled', leave);
+    call.on('error', leave);
+    call.on('end', () => {
+      leave();
+      call.end();
+    });
+    call.on('data', (message: NodeReport) => {
+      session.receive(decodeNodeReport(message));
+      call.write(create(NodeReportAckSchema));
+    });
+    call.resume();
+  }
+}
+
+function fail(call: Call, code: status, details: string): void {
+  call.emit('error', Object.assign(new Error(details), { code, details }));
+}
