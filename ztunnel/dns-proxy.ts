@@ -257,6 +257,6 @@ class PodServer {
 
 function defaultClientOf(pod: NodePod, snapshot: Snapshot): Workload | undefined {
   return (
-    snapshot.workloadByUid(pod.uid) ?? snapshot.workloadByName(pod.namespace, pod.name, pod.serviceAccount)
+    snapshot.clientByUid(pod.uid) ?? snapshot.workloadByName(pod.namespace, pod.name, pod.serviceAccount)
   );
 }

@@ -111,7 +111,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     this.#destination = destination;
     this.info.destinationAddress = destination.address;
     this.info.destinationPort = destination.port;
-    const source = plane.snapshot.workloadByUid(this.pod.pod.uid);
+    const source = plane.snapshot.clientByUid(this.pod.pod.uid);
     if (source === undefined) return this.#refuse('the source workload is not known yet', 'CONNECT');
     this.#source = source;
     this.info.sourceWorkload = source;

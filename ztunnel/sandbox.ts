@@ -50,7 +50,12 @@ export function openSandboxNetns(
   return { path: held, isCurrent: () => true, close };
 }
 
+/** False also where one of them can not be seen. */
 export function isSameNetns(a: string, b: string): boolean {
-  const namespace = namespaceAt(a);
-  return namespace !== undefined && namespace === namespaceAt(b);
+  try {
+    const namespace = namespaceAt(a);
+    return namespace !== undefined && namespace === namespaceAt(b);
+  } catch {
+    return false;
+  }
 }

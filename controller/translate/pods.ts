@@ -13,7 +13,7 @@ import { type Waypoint, waypointOfPod, type Waypoints } from './gateways.ts';
 import { byPrecedence } from './precedence.ts';
 import type { Labels } from './selectors.ts';
 import type { StatusCollector } from './statuses.ts';
-import type { WorkloadDraft } from './workload-draft.ts';
+import { finishWorkload, type WorkloadDraft } from './workload-draft.ts';
 
 const netnsAnnotation = 'weft.dev/netns';
 const addressesAnnotation = 'weft.dev/addresses';
@@ -293,6 +293,7 @@ function makeClusterNodePod(
     addresses,
     netns,
     enrolled,
+    ...(enrolled && addresses.length === 0 ? { starting: finishWorkload(draft) } : {}),
     ...sameNode(metadata),
   };
   toldToNodes.set(base, nodePod);

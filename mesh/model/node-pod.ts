@@ -2,7 +2,7 @@
 // Comes from the controller (standalone) or from the CNI step (Kubernetes); never from the pod itself.
 
 import type { IpAddress } from './ip-address.ts';
-import type { WorkloadUid } from './workload.ts';
+import type { Workload, WorkloadUid } from './workload.ts';
 
 export interface NodePod {
   readonly uid: WorkloadUid;
@@ -16,6 +16,11 @@ export interface NodePod {
   readonly netns: string;
   /** False: the pod is known but not captured (label removed, or `none`). */
   readonly enrolled: boolean;
+  /**
+   * What it will be as a workload, as long as it is none because it has no address: says who connects from it, and nothing
+   * about who may connect to it. Of enrolled pods in a cluster.
+   */
+  readonly starting?: Workload;
   /** Its connections always go through the proxy, whatever MeshConfig says. */
   readonly sameNode?: 'proxy';
 }

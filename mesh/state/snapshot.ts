@@ -92,6 +92,11 @@ export class Snapshot {
     return this.workloads.get(uid);
   }
 
+  /** Who a pod of this node is for what it opens itself: also before its address is known. */
+  clientByUid(uid: WorkloadUid): Workload | undefined {
+    return this.workloadByUid(uid) ?? this.podByUid(uid)?.starting;
+  }
+
   /** The preferred workload at the address: a pod, then one with HBONE (WIRE 3.2). Never a host-network one. */
   workloadByAddress(network: string, ip: IpAddress): Workload | undefined {
     return this.#parts.workloads.atAddress(network, ip)[0];

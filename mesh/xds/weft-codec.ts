@@ -15,6 +15,7 @@ import {
   NodePodSchema,
 } from './gen/weft/v1/weft_pb.ts';
 import { type Decoded, type EncodedResource, encodeResource } from './resource.ts';
+import { workloadFromWire, workloadToWire } from './workload-codec.ts';
 
 /** Name of the only MeshConfig resource. */
 export const meshConfigName = 'mesh';
@@ -82,11 +83,12 @@ export function decodeEnrolledNamespaces(any: Any): Decoded<readonly string[]> {
 }
 
 export function encodeNodePod(pod: NodePod): EncodedResource {
-  const { sameNode, ...rest } = pod;
+  const { sameNode, starting, ...rest } = pod;
   const message = create(NodePodSchema, {
     ...rest,
     addresses: pod.addresses.map(ipToBytes),
     sameNodeProxy: sameNode === 'proxy',
+    ...(starting && { starting: workloadToWire(starting) }),
   });
   return encodeResource(NodePodSchema, message, { name: pod.uid });
 }
@@ -103,6 +105,7 @@ export function decodeNodePod(any: Any): Decoded<NodePod> {
     addresses: wire.addresses.map((bytes, i) => decodeIp(bytes, `addresses[${i}]`)),
     netns: requireText(wire.netns, 'netns'),
     enrolled: wire.enrolled,
+    ...(wire.starting && { starting: workloadFromWire(wire.starting) }),
     ...(wire.sameNodeProxy && { sameNode: 'proxy' as const }),
   }));
 }

@@ -32,7 +32,7 @@ const tunnelKinds = ['none', 'proxy'] as const;
 
 /** An Address resource named by the uid. */
 export function encodeWorkload(workload: Workload): EncodedResource {
-  const message = create(AddressSchema, { type: { case: 'workload', value: toWire(workload) } });
+  const message = create(AddressSchema, { type: { case: 'workload', value: workloadToWire(workload) } });
   // Host-network pods share the node's address, so it must not find any one of them.
   const aliases =
     workload.networkMode === 'host-network'
@@ -42,7 +42,8 @@ export function encodeWorkload(workload: Workload): EncodedResource {
   return encodeResource(AddressSchema, message, { name: workload.uid, aliases, groups });
 }
 
-function toWire(workload: Workload): WireWorkload {
+/** Canonical: equal workloads give equal messages. */
+export function workloadToWire(workload: Workload): WireWorkload {
   const { waypoint, networkGateway, applicationTunnel, locality, waypointMissing } = workload;
   return create(WorkloadSchema, {
     name: workload.name,

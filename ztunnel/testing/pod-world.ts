@@ -19,7 +19,8 @@ import { PodManager } from '../pod-manager.ts';
 import type { LocatedNetns } from '../pod-netns.ts';
 import type { Sandbox } from '../sandbox.ts';
 
-class Certificates {
+/** Hands out what `issue` says, and knows who wanted what. */
+export class TestCertificates {
   readonly wanted: string[] = [];
   #valid = new Map<string, WorkloadCertificate>();
   #listeners = new Set<CertificateListener>();
@@ -53,7 +54,7 @@ class Certificates {
 
 export class PodWorld implements Disposable {
   readonly clock = new ManualClock();
-  readonly certificates = new Certificates();
+  readonly certificates = new TestCertificates();
   readonly store = new Store();
   /** `UID at ADDRESSES` of what is captured now. */
   readonly captured = new Map<WorkloadUid, string>();

@@ -242,6 +242,7 @@ export const nodePodArbitrary: fc.Arbitrary<NodePod> = fc.record(
     netns: someText,
     enrolled: fc.boolean(),
     sameNode: fc.constant('proxy' as const),
+    starting: workloadArbitrary,
   },
   {
     requiredKeys: [
