@@ -5,6 +5,7 @@ import { checkApi } from './api-check.ts';
 import { checkCaptures } from './captures-check.ts';
 import { checkCertificates } from './certificates-check.ts';
 import type { ClusterFacts } from './cluster-facts.ts';
+import { checkCni } from './cni-check.ts';
 import { checkController } from './controller-check.ts';
 import { checkDefinitions } from './definitions-check.ts';
 import type { CheckResult } from './finding.ts';
@@ -19,6 +20,7 @@ const checks = [
   checkController,
   checkNodeTunnels,
   checkNodes,
+  checkCni,
   checkCertificates,
   checkCaptures,
   checkWaypoints,

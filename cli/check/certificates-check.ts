@@ -14,7 +14,7 @@ const defaultLifeMs = dayMs;
 
 export function checkCertificates(facts: ClusterFacts): CheckResult | undefined {
   const { roots, namespace, now, page, unreadable, controller } = facts;
-  if (controller === undefined || unreadable.some(({ right }) => right.includes('configmaps')))
+  if (controller === undefined || unreadable.some(({ right }) => right.includes('weft-roots')))
     return undefined;
   const certificates = roots === undefined ? [] : certificatesOf(roots);
   const findings = [

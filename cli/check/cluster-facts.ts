@@ -129,6 +129,10 @@ export interface NetworkPolicyFact {
   };
 }
 
+export interface FelixFact {
+  readonly spec: { readonly bpfEnabled?: boolean; readonly bpfConnectTimeLoadBalancing?: string };
+}
+
 /** What could not be asked, or was refused. */
 export interface Unreadable {
   /** For people: `list pods`. */
@@ -166,6 +170,10 @@ export interface ClusterFacts {
   readonly tunnels: WorkloadFact | undefined;
   /** PEM of what the mesh trusts (ConfigMap `weft-roots`); undefined as above. */
   readonly roots: string | undefined;
+  /** Of ConfigMap `cilium-config`; undefined as above. */
+  readonly ciliumConfig: Readonly<Record<string, string>> | undefined;
+  /** FelixConfiguration `default` of Calico; undefined as above. */
+  readonly felix: FelixFact | undefined;
   /** The page of the controller that leads, or why there is none. */
   readonly page: NodesPage | { readonly missing: string };
 }

@@ -9,7 +9,18 @@ import { type NodesPage, nodesPageSchema } from '../../mesh/node-report/nodes-pa
 import { version } from '../../mesh/runtime/version.ts';
 import type { PageTarget } from '../cluster-access.ts';
 import { readDefinitions } from '../install/manifest-files.ts';
-import type { ClusterFacts, DefinitionFact, PodFact, Unreadable } from './cluster-facts.ts';
+import type {
+  ClusterFacts,
+  DefinitionFact,
+  FelixFact,
+  GatewayFact,
+  NamespaceFact,
+  NetworkPolicyFact,
+  NodeFact,
+  PodFact,
+  Unreadable,
+  WorkloadFact,
+} from './cluster-facts.ts';
 import { isControllerPod } from './controller-check.ts';
 import { isReady } from './pod-problem.ts';
 
@@ -26,6 +37,10 @@ export interface GatherOptions {
   readonly signal: AbortSignal;
 }
 
+interface ConfigMap {
+  readonly data?: Readonly<Record<string, string>>;
+}
+
 const pageSize = 500;
 const adminPort = 15_014;
 const listSchema = z.object({
@@ -39,22 +54,23 @@ export async function gatherFacts(options: GatherOptions): Promise<ClusterFacts>
   const reader = new Reader(options);
   const serverVersion = await reader.version();
   const apps = `/apis/apps/v1/namespaces/${namespace}`;
-  const [definitions, nodes, namespaces, pods, networkPolicies, gateways, controller, tunnels, roots] =
-    await Promise.all([
-      reader.list<DefinitionFact>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions'),
-      reader.list<NonNullable<ClusterFacts['nodes']>[number]>('/api/v1/nodes'),
-      reader.list<NonNullable<ClusterFacts['namespaces']>[number]>('/api/v1/namespaces'),
-      reader.list<PodFact>('/api/v1/pods'),
-      reader.list<NonNullable<ClusterFacts['networkPolicies']>[number]>(
-        '/apis/networking.k8s.io/v1/networkpolicies',
-      ),
-      reader.list<NonNullable<ClusterFacts['gateways']>[number]>(
-        '/apis/gateway.networking.k8s.io/v1/gateways',
-      ),
-      reader.one<NonNullable<ClusterFacts['controller']>>(`${apps}/deployments/weft-controller`),
-      reader.one<NonNullable<ClusterFacts['tunnels']>>(`${apps}/daemonsets/weft-ztunnel`),
-      reader.one<{ data?: Record<string, string> }>(`/api/v1/namespaces/${namespace}/configmaps/weft-roots`),
-    ]);
+  const core = '/api/v1/namespaces';
+  const felixPath = '/apis/crd.projectcalico.org/v1/felixconfigurations/default';
+  const [definitions, nodes, namespaces, pods, networkPolicies, gateways] = await Promise.all([
+    reader.list<DefinitionFact>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions'),
+    reader.list<NodeFact>('/api/v1/nodes'),
+    reader.list<NamespaceFact>(core),
+    reader.list<PodFact>('/api/v1/pods'),
+    reader.list<NetworkPolicyFact>('/apis/networking.k8s.io/v1/networkpolicies'),
+    reader.list<GatewayFact>('/apis/gateway.networking.k8s.io/v1/gateways'),
+  ]);
+  const [controller, tunnels, roots, cilium, felix] = await Promise.all([
+    reader.one<WorkloadFact>(`${apps}/deployments/weft-controller`),
+    reader.one<WorkloadFact>(`${apps}/daemonsets/weft-ztunnel`),
+    reader.one<ConfigMap>(`${core}/${namespace}/configmaps/weft-roots`),
+    reader.one<ConfigMap>(`${core}/kube-system/configmaps/cilium-config`),
+    reader.one<FelixFact>(felixPath),
+  ]);
   return {
     now: now(),
     namespace,
@@ -72,6 +88,8 @@ export async function gatherFacts(options: GatherOptions): Promise<ClusterFacts>
     controller,
     tunnels,
     roots: roots?.data?.['root-cert.pem'],
+    ciliumConfig: cilium === undefined ? undefined : (cilium.data ?? {}),
+    felix,
     page: await readNodesPage(options, pods),
   };
 }
@@ -116,8 +134,8 @@ class Reader {
       return await this.#get<T>(path);
     } catch (error) {
       if (error instanceof KubeError && error.code === 'NOT_FOUND') return undefined;
-      const [name, resource] = path.split('/').toReversed();
-      return this.#note(`get ${resource} ${name} -n ${this.#options.namespace}`, error);
+      const [name, resource, namespace] = path.split('/').toReversed();
+      return this.#note(`get ${resource} ${name} -n ${namespace}`, error);
     }
   }
 

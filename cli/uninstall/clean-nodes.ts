@@ -33,9 +33,14 @@ export interface CleanOutcome {
   readonly failed: readonly UncleanNode[];
 }
 
+interface RollingUpdate {
+  readonly maxSurge: number | string;
+  readonly maxUnavailable: number | string;
+}
+
 interface DaemonSet extends WorkloadFact {
   readonly spec: WorkloadFact['spec'] & {
-    readonly updateStrategy?: { readonly rollingUpdate?: { readonly maxSurge?: number | string } };
+    readonly updateStrategy?: { readonly rollingUpdate?: Partial<RollingUpdate> };
     readonly template: {
       readonly spec: {
         readonly terminationGracePeriodSeconds?: number;
@@ -46,6 +51,8 @@ interface DaemonSet extends WorkloadFact {
 }
 
 const pollMs = 500;
+/** Two rounds of a pod that cleans (ztunnel/node-state.ts). */
+const settleMs = 2_000;
 /** For a new pod to be scheduled, to start and to clean, beyond the grace time of the old one. */
 const startMs = 90_000;
 
@@ -57,12 +64,18 @@ export async function cleanNodes(options: CleanOptions): Promise<CleanOutcome | 
   if (daemonSet === undefined) return undefined;
   const before = daemonSet.spec.template.spec.containers[0]?.args ?? [];
   if (!before.includes(cleanFlag))
-    await client.request(argumentsPatch(path, daemonSet, [...before, cleanFlag]));
+    await client.request(
+      patchOf(path, daemonSet, { args: [...before, cleanFlag], rollingUpdate: atOnce(daemonSet) }),
+    );
   const graceMs = (daemonSet.spec.template.spec.terminationGracePeriodSeconds ?? 30) * 1000;
   const outcome = await waitUntilClean(options, clock.monotonic() + graceMs + startMs);
+  // What an old pod put back in its last moment goes in the next round of those that clean.
+  if (outcome.clean.length > 0) await waitFor(clock, settleMs, new AbortController().signal);
   // An image that does not know how: nodes go on as they were, rather than without a tunnel.
   if (isHopeless(outcome) && !before.includes(cleanFlag))
-    await client.request(argumentsPatch(path, daemonSet, before));
+    await client.request(
+      patchOf(path, daemonSet, { args: before, rollingUpdate: rollingUpdateOf(daemonSet) }),
+    );
   return outcome;
 }
 
@@ -71,25 +84,28 @@ export function isHopeless({ clean, failed }: CleanOutcome): boolean {
   return clean.length === 0 && failed.some(({ isReady: could }) => could);
 }
 
-/** All nodes at once; with the old pod beside the new one where the DaemonSet is made for that. */
-function argumentsPatch(path: string, { spec }: DaemonSet, args: readonly string[]) {
-  const { maxSurge = 0 } = spec.updateStrategy?.rollingUpdate ?? {};
+/** All nodes; with the old pod beside the new one where the DaemonSet is made for that. */
+function atOnce(daemonSet: DaemonSet): RollingUpdate {
+  const { maxSurge } = rollingUpdateOf(daemonSet);
   const overlaps = maxSurge !== 0 && maxSurge !== '0%';
-  const rollingUpdate = overlaps
-    ? { maxSurge: '100%', maxUnavailable: 0 }
-    : { maxSurge: 0, maxUnavailable: '100%' };
+  return overlaps ? { maxSurge: '100%', maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: '100%' };
+}
+
+/** With what the API server takes where nothing is said. */
+function rollingUpdateOf({ spec }: DaemonSet): RollingUpdate {
+  return { maxSurge: 0, maxUnavailable: 1, ...spec.updateStrategy?.rollingUpdate };
+}
+
+function patchOf(
+  path: string,
+  { spec }: DaemonSet,
+  { args, rollingUpdate }: { readonly args: readonly string[]; readonly rollingUpdate: RollingUpdate },
+) {
   const { name } = spec.template.spec.containers[0] ?? { name: 'ztunnel' };
-  return {
-    method: 'PATCH',
-    path,
-    contentType: 'application/strategic-merge-patch+json',
-    body: {
-      spec: {
-        updateStrategy: { type: 'RollingUpdate', rollingUpdate },
-        template: { spec: { containers: [{ name, args }] } },
-      },
-    },
-  } as const;
+  const updateStrategy = { type: 'RollingUpdate', rollingUpdate };
+  const template = { spec: { containers: [{ name, args }] } };
+  const contentType = 'application/strategic-merge-patch+json';
+  return { method: 'PATCH', path, contentType, body: { spec: { updateStrategy, template } } } as const;
 }
 
 async function waitUntilClean(options: CleanOptions, deadline: number): Promise<CleanOutcome> {

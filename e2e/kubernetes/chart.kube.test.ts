@@ -32,6 +32,10 @@ const choices: readonly (readonly [readonly string[], readonly string[]])[] = [
     ['memoryRequest=512Mi', 'memoryLimit=2Gi'],
     ['--set', 'memory-request=512Mi', '--set', 'memory-limit=2Gi'],
   ],
+  [
+    ['cniConfDir=/run/cni/net.d', 'cniBinDir=/usr/lib/cni'],
+    ['--set', 'cni-conf-dir=/run/cni/net.d', '--set', 'cni-bin-dir=/usr/lib/cni'],
+  ],
   [['serviceMonitor=true'], ['--service-monitor']],
   [
     [

@@ -70,6 +70,8 @@ export function healthyFacts(changes: Partial<ClusterFacts> = {}): ClusterFacts 
       numberReady: 2,
     }),
     roots: rootPem,
+    ciliumConfig: undefined,
+    felix: undefined,
     page: page([nodeState('node-1'), nodeState('node-2')]),
     ...changes,
   };
