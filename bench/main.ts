@@ -7,7 +7,9 @@ import { compare, describeMovements } from './compare.ts';
 import { type BenchOptions, parseBenchOptions, usage } from './options.ts';
 import { readResults, type Results, writeResults } from './results.ts';
 import { labName, runBench, runSoak } from './run-bench.ts';
-import { provenance, tableRows, textTable, writeDocsTable } from './table.ts';
+import { describeSoak } from './soak.ts';
+import { otherRows, provenance, tableRows, textTable, writeDocsTable } from './table.ts';
+import { targetRows } from './targets.ts';
 
 const docs = join(import.meta.dirname, '../docs/PERFORMANCE.md');
 const print = (line: string): void => console.log(line);
@@ -22,11 +24,13 @@ function readOptions(): BenchOptions {
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  if (options.soak) return soakAndReport(options);
-  // Read first: a wrong name should not cost twelve minutes.
+  if (options.soak !== undefined) return soakAndReport(options, options.soak);
+  // Read first: a wrong name should not cost six minutes.
   const before = options.compare === undefined ? undefined : readResults(options.compare);
   const results = await runBench({ ...options, print: (line) => console.error(line) });
-  print(`\n${textTable(tableRows(results))}\n\n${provenance(results)}`);
+  for (const rows of [tableRows(results), otherRows(results), targetRows(results)])
+    if (rows.length > 1) print(`\n${textTable(rows)}`);
+  print(`\n${provenance(results)}`);
   keep(results, options);
   if (before !== undefined)
     print(`\nSince ${options.compare}:\n${describeMovements(compare(before, results)).join('\n')}`);
@@ -41,15 +45,10 @@ function keep(results: Results, options: BenchOptions): void {
   if (options.writeDocs) writeDocsTable(docs, results);
 }
 
-async function soakAndReport(options: BenchOptions): Promise<void> {
-  const { growth, verdict } = await runSoak({ weft: options.weft, print });
-  const sides = growth.map(
-    ({ value, standardError }) => `${value.toFixed(0)} ± ${(2 * standardError).toFixed(0)}`,
-  );
-  print(
-    `${verdict}: ${sides.join(' and ')} bytes of resident memory per connection (client and server side)`,
-  );
-  if (verdict === 'growing') process.exitCode = 1;
+async function soakAndReport(options: BenchOptions, minutes: number): Promise<void> {
+  const report = await runSoak({ weft: options.weft, minutes, print });
+  print(`\n${describeSoak(report).join('\n')}`);
+  if (report.verdict === 'growing') process.exitCode = 1;
 }
 
 /** Refuses, like a start, while another benchmark runs. */

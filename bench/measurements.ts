@@ -19,11 +19,13 @@ export interface Effort {
   /** Load before each window that is not counted. */
   readonly rampSeconds: number;
   readonly idleConnections: number;
+  /** See Peer; the caller takes it from there. */
+  readonly settleMs?: number;
 }
 
-/** A proxy counts as idle so long after it was ready: by then a ztunnel has given back what only its start needed. */
-const settleMs = 8_000;
 const roundTripWindows = 3;
+/** Of the length of the other windows: there are three of them. */
+const roundTripShare = 2 / 3;
 
 export interface Subject {
   readonly site: Site;
@@ -107,7 +109,8 @@ async function bulk(
 
 /** The median of several windows: one moment in which something else ran must not make the tail. */
 async function measureRoundTrip({ site, peer, effort }: Subject): Promise<Figures> {
-  const args = [...loadArguments(peer.targets.echo, peer), ...windowArguments(effort)];
+  const window = { ...effort, seconds: effort.seconds * roundTripShare };
+  const args = [...loadArguments(peer.targets.echo, peer), ...windowArguments(window)];
   const windows: RoundTripResult[] = [];
   for (let i = 0; i < roundTripWindows; i++)
     windows.push(await site.run<RoundTripResult>('round-trip', args));
@@ -151,7 +154,7 @@ async function connect(
 /** Of the larger side. Wants a peer that has served nothing yet. */
 async function measureMemory({ site, peer, effort }: Subject): Promise<Figures> {
   if (peer.proxies.length === 0) return {};
-  await delay(settleMs);
+  await delay(effort.settleMs ?? 0);
   const before = peer.proxies.map(resident);
   const holder = site.start('hold', [
     ...dialArguments(peer.targets.echo),

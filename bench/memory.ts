@@ -1,6 +1,6 @@
-// How much memory an idle node tunnel takes, and where: one node of its own network, a controller and a ztunnel started
-// as a user starts them, a few captured pods, no traffic. Prints one JSON line a run. `--node-flag` tries a setting of
-// Node, `--ztunnel` another entry point. Needs root.
+// How much memory an idle node tunnel takes, and where: one node of its own network, a controller and a ztunnel bundled and
+// started as in the image, a few captured pods, no traffic. Prints one JSON line a run. `--sources` takes the sources,
+// `--node-flag` tries a setting of Node. Needs root.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { nodeFlags } from '../cli/program-files.ts';
 import { command } from '../e2e/lab/command.ts';
 import { Lab, type LabHost } from '../e2e/lab/lab.ts';
 import type { LabProcess } from '../e2e/lab/lab-process.ts';
+import { bundledPrograms, sourcePrograms } from './weft-programs.ts';
 
-const project = join(import.meta.dirname, '..');
 const controllerPort = 15012;
 /** Optimised code, caches and the first garbage collections have come and gone. */
 const settleMs = 9_000;
@@ -19,12 +19,13 @@ const settleMs = 9_000;
 const { values } = parseArgs({
   options: {
     pods: { type: 'string', default: '3' },
-    ztunnel: { type: 'string', default: 'ztunnel/main.ts' },
+    sources: { type: 'boolean', default: false },
     'node-flag': { type: 'string', multiple: true, default: [] },
     label: { type: 'string', default: '' },
   },
 });
 
+const programs = values.sources ? sourcePrograms : await bundledPrograms();
 const lab = Lab.open('memory');
 try {
   const node = lab.addNode('node-1');
@@ -38,7 +39,7 @@ try {
   const startMs = Math.round(performance.now() - startedAt);
   await delay(settleMs);
   const pid = tunnel.child.pid as number;
-  const label = values.label || [values.ztunnel, ...values['node-flag']].join(' ');
+  const label = values.label || [values.sources ? 'sources' : 'bundle', ...values['node-flag']].join(' ');
   process.stdout.write(`${JSON.stringify({ label, startMs, ...measure(pid) })}\n`);
 } finally {
   await lab.close({ keepFiles: true });
@@ -48,7 +49,7 @@ async function startController(pods: readonly LabHost[]): Promise<void> {
   const config = join(lab.directory, 'config');
   mkdirSync(config);
   writeFileSync(join(config, 'mesh.yaml'), manifests(pods));
-  const argv = [process.execPath, join(project, 'controller/main.ts'), '--config', config];
+  const argv = [process.execPath, programs.controller, '--config', config];
   argv.push('--state', join(lab.directory, 'state'));
   argv.push('--address', `${lab.control.address.v4}:${controllerPort}`);
   const controller = lab.spawn(lab.control, { name: 'controller', argv });
@@ -59,11 +60,11 @@ function startTunnel(node: LabHost): LabProcess {
   const state = join(lab.directory, 'state');
   const create = ['token', 'create', '--node', 'node-1', '--state', state];
   const tokenFile = join(lab.directory, 'token');
-  writeFileSync(tokenFile, command([process.execPath, join(project, 'cli/main.ts'), ...create]));
+  writeFileSync(tokenFile, command([process.execPath, programs.cli, ...create]));
   const pins = '/sys/fs/bpf/weft-memory';
   lab.own(pins);
   const flags = [...nodeFlags.ztunnel, ...values['node-flag']];
-  const argv = [process.execPath, ...flags, join(project, values.ztunnel), '--node', 'node-1'];
+  const argv = [process.execPath, ...flags, programs.ztunnel, '--node', 'node-1'];
   argv.push('--controller', `${lab.control.address.v4}:${controllerPort}`, '--token-file', tokenFile);
   argv.push('--root-cert', join(state, 'root-cert.pem'), '--pin-dir', pins, '--state-dir', 'none');
   return lab.spawn(node, { name: 'ztunnel', argv });

@@ -9,7 +9,8 @@ import type { WeftOptions } from './peers/weft.ts';
 export interface BenchOptions {
   readonly help: boolean;
   readonly clean: boolean;
-  readonly soak: boolean;
+  /** Minutes; undefined without a soak. */
+  readonly soak: number | undefined;
   readonly rounds: number;
   readonly only: readonly MeasurementName[];
   readonly peers: readonly PeerName[];
@@ -24,18 +25,20 @@ export interface BenchOptions {
 export const usage = `Usage: npm run bench [-- OPTIONS]
 
 Measures no mesh, an nginx and an HAProxy mutual TLS pair and Weft side by side, in network namespaces made for it; and
-no mesh and Weft between two pods of one node (none-near, weft-near). Needs root, about 18 minutes and a machine that does nothing else.
+Weft with two workers (weft-2), and no mesh and Weft between two pods of one node (none-near, weft-near). Needs root, six
+minutes and a machine that does nothing else.
 
-  --quick            one round of 2 s a measurement, and 2,000 idle connections
-  --rounds N         rounds, each of all peers in turn (default 5)
-  --seconds N        length of each measured window (default 4)
+  --quick            one round of 1 s a measurement, and 2,000 idle connections
+  --rounds N         rounds, each of all peers in turn (default 3)
+  --seconds N        length of each measured window (default 1.2); round trips take three of two thirds
   --only LIST        of ${measurementNames.join(', ')}
   --peers LIST       of ${peerNames.join(', ')}
   --json FILE        where the results go (default bench/results/DATE.json; partial runs write none)
   --compare FILE     afterwards say what moved by more than the noise since that results file
   --write-docs       rewrite the table of docs/PERFORMANCE.md
-  --soak             Weft only: 200,000 connections, memory and descriptors must stay flat
+  --soak MINUTES     Weft only: mixed traffic and churn, memory and descriptors must stay flat; prints their slopes
   --workers N        data workers a ztunnel (default 1)
+  --sources          run the sources in place of the bundle of the image
   --node-flags LIST  flags of node for the ztunnels, separated by commas, such as --cpu-prof
   --clean            remove what a crashed run left, and end
   --help             this text
@@ -56,7 +59,8 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     options: {
       help: { ...flag, short: 'h' },
       clean: flag,
-      soak: flag,
+      soak: text,
+      sources: flag,
       quick: flag,
       rounds: text,
       seconds: text,
@@ -74,13 +78,13 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
   return {
     help: values.help,
     clean: values.clean,
-    soak: values.soak,
-    rounds: wholeNumber('rounds', values.rounds, quick ? 1 : 5),
+    soak: values.soak === undefined ? undefined : wholeNumber('soak', values.soak, 1),
+    rounds: wholeNumber('rounds', values.rounds, quick ? 1 : 3),
     only: list('only', values.only, measurementNames),
     peers: list('peers', values.peers, peerNames),
     effort: {
-      seconds: wholeNumber('seconds', values.seconds, quick ? 2 : 4),
-      rampSeconds: quick ? 0.5 : 1,
+      seconds: seconds(values.seconds, quick ? 1 : 1.2),
+      rampSeconds: 0.3,
       idleConnections: quick ? 2000 : 10_000,
     },
     json: values.json ?? (partial ? '' : undefined),
@@ -89,6 +93,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     weft: {
       workers: wholeNumber('workers', values.workers, 1),
       nodeFlags: (values['node-flags'] ?? '').split(',').filter((entry) => entry !== ''),
+      sources: values.sources,
     },
   };
 }
@@ -97,6 +102,12 @@ function wholeNumber(name: string, given: string | undefined, fallback: number):
   if (given === undefined) return fallback;
   if (/^[1-9][0-9]{0,3}$/.test(given)) return Number(given);
   throw new BenchError('usage', `Option --${name} takes a whole number from 1 to 9999, got "${given}"`);
+}
+
+function seconds(given: string | undefined, fallback: number): number {
+  if (given === undefined) return fallback;
+  if (/^[0-9]{1,3}(\.[0-9])?$/.test(given) && Number(given) > 0) return Number(given);
+  throw new BenchError('usage', `Option --seconds takes seconds from 0.1 to 999.9, got "${given}"`);
 }
 
 /** In the order of `known`. */

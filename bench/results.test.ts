@@ -7,7 +7,8 @@ import { median } from './median.ts';
 import type { Figures } from './metrics.ts';
 import { medianOf, ratioOf, type Results, type Round, readResults, writeResults } from './results.ts';
 import { judge, slope } from './soak.ts';
-import { markdownTable, tableRows, writeDocsTable } from './table.ts';
+import { markdownTable, otherRows, tableRows, writeDocsTable } from './table.ts';
+import { targetRows } from './targets.ts';
 
 function makeResults(rounds: readonly Round[]): Results {
   const machine = {
@@ -116,10 +117,10 @@ describe('soak', () => {
     ).toThrow('at least three points'));
 
   test('judge() calls growth only what noise can not explain, and flat only what it can not hide', () => {
-    expect(judge(slopes(100, 10))).toBe('growing');
-    expect(judge(slopes(5, 5))).toBe('flat');
-    expect(judge(slopes(58, 48))).toBe('undecided');
-    expect(judge(slopes(-30, 40))).toBe('undecided');
+    expect(judge(slopes(100, 10), 20)).toBe('growing');
+    expect(judge(slopes(5, 5), 20)).toBe('flat');
+    expect(judge(slopes(58, 48), 20)).toBe('undecided');
+    expect(judge(slopes(-30, 40), 20)).toBe('undecided');
   });
 });
 
@@ -147,6 +148,33 @@ describe('tables and files', () => {
     ]);
   });
 
+  test('two workers and the pods of one node have a table of their own, of what was measured', () => {
+    const near = makeResults([{ 'none-near': { bulk1: 20 }, 'weft-near': { bulk1: 19, bulk1Cpu: 0.01 } }]);
+    const peers = { 'none-near': 'no mesh, one node', 'weft-near': 'Weft, one node' };
+    expect(markdownTable(otherRows({ ...near, peers })).split('\n')).toEqual([
+      '|  | no mesh, one node | Weft, one node | Weft / no mesh, one node |',
+      '|---|---:|---:|---:|',
+      '| bulk, 1 stream, Gbit/s | 20.00 | 19.00 | 0.95 |',
+      '| proxy CPU, bulk, 1 stream, s/GB | – | 0.01 | – |',
+    ]);
+    expect(otherRows(results)).toEqual([]);
+  });
+
+  test('targets say what they are of, and whether they were met; what was not measured is left out', () => {
+    const pairs = makeResults([
+      {
+        nginx: { rttP50: 100, connections: 500 },
+        haproxy: { rttP50: 90 },
+        weft: { rttP50: 89, connections: 2000 },
+      },
+    ]);
+    expect(targetRows(pairs)).toEqual([
+      ['', 'target', 'measured', ''],
+      ['64-byte round trip, p50: of the better pair', '≤ 0.95', '0.99', 'missed'],
+      ['new connections: of nginx', '≥ 4', '4.00', 'met'],
+    ]);
+  });
+
   test('the docs table replaces only what is between the markers', () => {
     const file = join(directory, 'doc.md');
     const begin = '<!-- bench table begin: written by npm run bench -- --write-docs -->';
@@ -157,6 +185,7 @@ describe('tables and files', () => {
     expect(text).toMatch(/^above\n<!-- bench/);
     expect(text).toMatch(/<!-- bench table end -->\nbelow\n$/);
     expect(text.match(/new connections, \/s/g)).toHaveLength(1);
+    expect(text).toContain('| new connections: of nginx | ≥ 4 | 4.00 | met |');
     expect(text).not.toContain('old');
   });
 

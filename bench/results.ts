@@ -8,7 +8,7 @@ import { BenchError } from './bench-error.ts';
 import type { Machine } from './machine.ts';
 import type { Effort } from './measurements.ts';
 import { median } from './median.ts';
-import { type Figures, type MetricName, metricNames } from './metrics.ts';
+import { type Figures, type MetricName, metricNames, metrics } from './metrics.ts';
 import type { PeerName } from './peers/peer.ts';
 
 export type Round = Partial<Record<PeerName, Figures>>;
@@ -32,15 +32,22 @@ export function medianOf(results: Results, peer: PeerName, metric: MetricName): 
   return median(valuesOf(results, peer, metric));
 }
 
+export interface Ratio {
+  readonly peer: PeerName;
+  /** Of several: the best of each round. */
+  readonly base: PeerName | readonly PeerName[];
+}
+
 /** The median over the rounds of `peer` divided by `base`; undefined when no round has both. */
-export function ratioOf(
-  results: Results,
-  metric: MetricName,
-  { peer, base }: { readonly peer: PeerName; readonly base: PeerName },
-): number | undefined {
+export function ratioOf(results: Results, metric: MetricName, { peer, base }: Ratio): number | undefined {
+  const best = metrics[metric].better === 'higher' ? Math.max : Math.min;
   const ratios = results.rounds.flatMap((round) => {
-    const [value, divisor] = [round[peer]?.[metric], round[base]?.[metric]];
-    return value === undefined || divisor === undefined || divisor === 0 ? [] : [value / divisor];
+    const value = round[peer]?.[metric];
+    const bases = [base].flat().map((name) => round[name]?.[metric]);
+    const measured = bases.filter((each) => each !== undefined);
+    if (value === undefined || measured.length < bases.length) return [];
+    const divisor = best(...measured);
+    return divisor === 0 ? [] : [value / divisor];
   });
   return median(ratios);
 }
@@ -67,8 +74,10 @@ export function readResults(file: string): Results {
   throw new BenchError('results', `File "${file}" holds no benchmark results`);
 }
 
-/** The metrics that at least one peer has, in the order of the table of metrics. */
-export function measuredMetrics(results: Results): MetricName[] {
-  const peers = Object.keys(results.peers) as PeerName[];
+/** The metrics that at least one of the peers has, in the order of the table of metrics. */
+export function measuredMetrics(
+  results: Results,
+  peers: readonly PeerName[] = Object.keys(results.peers) as PeerName[],
+): MetricName[] {
   return metricNames.filter((metric) => peers.some((peer) => valuesOf(results, peer, metric).length > 0));
 }

@@ -46,7 +46,7 @@ export async function runBench(options: RunOptions): Promise<Results> {
       const figures: Round = {};
       for (const peer of peers) {
         options.print(`round ${round} of ${options.rounds}: ${peer.title}`);
-        figures[peer.name] = await measurePeer(sites[peer.place], peer, options);
+        figures[peer.name] = await measurePeer(sites[peer.place], peer, { ...options, round });
       }
       done.push(figures);
     }
@@ -55,11 +55,13 @@ export async function runBench(options: RunOptions): Promise<Results> {
   return { ...results, peers: titles, rounds };
 }
 
-export function runSoak(options: Pick<RunOptions, 'weft' | 'print'>): Promise<SoakReport> {
-  return withSites(async ({ far: site }) => {
-    const running = await startPeer(site, weft(options.weft));
+export function runSoak(
+  options: Pick<RunOptions, 'weft' | 'print'> & { readonly minutes: number },
+): Promise<SoakReport> {
+  return withSites(async (sites) => {
+    const running = await startPeer(sites.far, weft(options.weft));
     try {
-      const report = await soak(site, running, options.print);
+      const report = await soak(sites, running, options);
       await running.check();
       return report;
     } finally {
@@ -80,8 +82,12 @@ async function withSites<T>(use: (sites: Readonly<Record<Place, Site>>) => Promi
   }
 }
 
-/** Memory is taken from a peer of its own, which has served nothing yet. */
-async function measurePeer(site: Site, peer: Peer, { only, effort }: RunOptions): Promise<Figures> {
+/** Memory is taken from a peer of its own, which has served nothing yet, and once a run: it hardly differs, and takes long. */
+async function measurePeer(
+  site: Site,
+  peer: Peer,
+  { only, effort, round }: RunOptions & { readonly round: number },
+): Promise<Figures> {
   const figures: Figures = {};
   const measure = async (names: readonly MeasurementName[], warm: boolean): Promise<void> => {
     if (names.length === 0) return;
@@ -96,7 +102,7 @@ async function measurePeer(site: Site, peer: Peer, { only, effort }: RunOptions)
     }
   };
   const wanted = measurementNames.filter((name) => only.includes(name));
-  if (peer.name !== 'none' && peer.name !== 'none-near')
+  if (round === 1 && peer.settleMs > 0 && peer.place === 'far')
     await measure(
       wanted.filter((name) => name === 'memory'),
       false,
@@ -111,7 +117,7 @@ async function measurePeer(site: Site, peer: Peer, { only, effort }: RunOptions)
 /** As many idle connections as the machine's limit on descriptors allows this peer. */
 function boundedEffort(peer: Peer, effort: Effort): Effort {
   const most = Math.floor((descriptorLimit() - spareDescriptors) / peer.descriptorsPerConnection);
-  return { ...effort, idleConnections: Math.min(effort.idleConnections, most) };
+  return { ...effort, idleConnections: Math.min(effort.idleConnections, most), settleMs: peer.settleMs };
 }
 
 /** Starts the peer and awaits the first connection through it. */
@@ -139,9 +145,10 @@ function rejectAtEnd(proxy: LabProcess, probe: LabProcess): Promise<never> {
   });
 }
 
-/** A little of every kind of load, so that code is compiled and pools are filled; the same for every peer. */
-async function warmUp(site: Site, { targets }: RunningPeer): Promise<void> {
-  await site.run('connect', [...dialArguments(targets.echo), '--seconds', '3', '--threads', '2']);
+/** A little of every kind of load, so that code is compiled and pools are filled; the same for every proxy. */
+async function warmUp(site: Site, { targets, proxies }: RunningPeer): Promise<void> {
+  if (proxies.length === 0) return;
+  await site.run('connect', [...dialArguments(targets.echo), '--seconds', '2', '--threads', '2']);
   await site.run('round-trip', [...dialArguments(targets.echo), '--seconds', '0.5', '--ramp', '0']);
   const window = ['--seconds', '1', '--ramp', '0', '--streams', '2', '--counter', site.counterFile];
   await site.run('bulk', [...dialArguments(targets.sink), ...window]);
@@ -157,9 +164,11 @@ function peerNamed(name: PeerName, options: WeftOptions): Peer {
       return haproxy;
     case 'weft':
       return weft(options);
+    case 'weft-2':
+      return weft({ ...options, workers: 2 }, { name: 'weft-2' });
     case 'none-near':
       return noMeshNear;
     case 'weft-near':
-      return weft(options, 'near');
+      return weft(options, { name: 'weft-near', place: 'near' });
   }
 }

@@ -4,28 +4,51 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { BenchError } from './bench-error.ts';
 import { type MetricName, metrics } from './metrics.ts';
 import type { PeerName } from './peers/peer.ts';
-import { measuredMetrics, medianOf, ratioOf, type Results } from './results.ts';
+import { measuredMetrics, medianOf, type Ratio, ratioOf, type Results } from './results.ts';
+import { targetRows } from './targets.ts';
 
 const begin = (name: string, command: string): string =>
   `<!-- ${name} table begin: written by npm run ${command} --write-docs -->`;
 const end = (name: string): string => `<!-- ${name} table end -->`;
 
-/** Rows of cells, the first one the head. */
+interface Column extends Ratio {
+  readonly title: string;
+}
+
+const pairs = ['nginx', 'haproxy'] as const;
+const betweenNodes: readonly PeerName[] = ['none', ...pairs, 'weft'];
+const others: readonly PeerName[] = ['weft-2', 'none-near', 'weft-near'];
+
+/** Between two nodes, one worker; the first row is the head. */
 export function tableRows(results: Results): string[][] {
-  const peers = Object.keys(results.peers) as PeerName[];
-  const bases = (['nginx', 'none'] as const).filter((base) => peers.includes('weft') && peers.includes(base));
-  const ratios: { readonly title: string; readonly peer: PeerName; readonly base: PeerName }[] = bases.map(
-    (base) => ({ title: `Weft / ${base === 'none' ? 'no mesh' : base}`, peer: 'weft', base }),
-  );
-  if (peers.includes('weft-near') && peers.includes('none-near'))
-    ratios.push({ title: 'Weft / no mesh, one node', peer: 'weft-near', base: 'none-near' });
-  const head = ['', ...peers.map((peer) => results.peers[peer] ?? peer), ...ratios.map(({ title }) => title)];
-  const rows = measuredMetrics(results).map((metric) => [
+  return rows(results, betweenNodes, [
+    { title: 'Weft / nginx', peer: 'weft', base: 'nginx' },
+    { title: 'Weft / better pair', peer: 'weft', base: pairs },
+    { title: 'Weft / no mesh', peer: 'weft', base: 'none' },
+  ]);
+}
+
+/** Two workers, and two pods of one node. */
+export function otherRows(results: Results): string[][] {
+  return rows(results, others, [
+    { title: '2 workers / 1', peer: 'weft-2', base: 'weft' },
+    { title: 'Weft / no mesh, one node', peer: 'weft-near', base: 'none-near' },
+  ]);
+}
+
+/** Only of what was measured; no rows where nothing was. */
+function rows(results: Results, columns: readonly PeerName[], ratios: readonly Column[]): string[][] {
+  const measured = new Set(Object.keys(results.peers));
+  const peers = columns.filter((peer) => measured.has(peer));
+  if (peers.length === 0) return [];
+  const shown = ratios.filter(({ peer, base }) => [peer, base].flat().every((name) => measured.has(name)));
+  const head = ['', ...peers.map((peer) => results.peers[peer] ?? peer), ...shown.map(({ title }) => title)];
+  const body = measuredMetrics(results, peers).map((metric) => [
     `${metrics[metric].title}, ${metrics[metric].unit}`,
     ...peers.map((peer) => cell(results, peer, metric)),
-    ...ratios.map(({ peer, base }) => ratioOf(results, metric, { peer, base })?.toFixed(2) ?? '–'),
+    ...shown.map((ratio) => ratioOf(results, metric, ratio)?.toFixed(2) ?? '–'),
   ]);
-  return [head, ...rows];
+  return [head, ...body];
 }
 
 function cell(results: Results, peer: PeerName, metric: MetricName): string {
@@ -61,7 +84,10 @@ export function provenance({ date, machine, rounds, effort }: Results): string {
 }
 
 export function writeDocsTable(file: string, results: Results): void {
-  const text = `${provenance(results)}\n\n${markdownTable(tableRows(results))}`;
+  const tables = [tableRows(results), otherRows(results), targetRows(results)].filter(
+    ({ length }) => length > 1,
+  );
+  const text = [provenance(results), ...tables.map(markdownTable)].join('\n\n');
   replaceTable(file, [begin('bench', 'bench --'), end('bench')], text);
 }
 

@@ -1,5 +1,5 @@
-// Connections one after the other in each of N threads: connect, one 64-byte round trip, close.
-// connect --host IP --port ECHO (--seconds SECONDS | --count N) [--ramp SECONDS] [--threads N] [--pids A,B]
+// Connections one after the other in each of N threads: connect, one 64-byte round trip, close, or with --reset 1 a reset.
+// connect --host IP --port ECHO (--seconds SECONDS | --count N) [--ramp SECONDS] [--threads N] [--reset 1] [--pids A,B]
 // connect --host IP --port ECHO --wait SECONDS: tries until one connection succeeds.
 #include "load.h"
 #include <pthread.h>
@@ -16,12 +16,15 @@ struct worker {
 };
 
 static struct sockaddr_in target;
+static int reset;
 
 static int one_connection(void) {
   int fd = dial(&target);
   if (fd < 0) return 0;
   int ok = round_trip(fd);
   int failure = errno;
+  struct linger at_once = {.l_onoff = 1};
+  if (reset) setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   close(fd);
   errno = failure;
   return ok;
@@ -82,6 +85,7 @@ static int wait_for_first(double seconds) {
 
 int main(int argc, char **argv) {
   target = target_option(argc, argv);
+  reset = (int)number_option(argc, argv, "reset", "0");
   double wait = number_option(argc, argv, "wait", "0");
   if (wait > 0) return wait_for_first(wait);
   struct pids pids = pids_option(argc, argv);

@@ -11,6 +11,7 @@ export const haproxy: Peer = {
   place: 'far',
   title: 'HAProxy, mTLS',
   descriptorsPerConnection: 2,
+  settleMs: 1_000,
   start: (site) => startPair({ name: 'haproxy', command }, site),
 };
 

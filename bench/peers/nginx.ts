@@ -12,6 +12,7 @@ export const nginx: Peer = {
   place: 'far',
   title: 'nginx stream, mTLS',
   descriptorsPerConnection: 2,
+  settleMs: 1_000,
   start: (site) => startPair({ name: 'nginx', command }, site),
 };
 

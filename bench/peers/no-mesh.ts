@@ -2,8 +2,9 @@
 
 import { directTargets, type Peer } from './peer.ts';
 
-const direct: Pick<Peer, 'descriptorsPerConnection' | 'start'> = {
+const direct: Pick<Peer, 'descriptorsPerConnection' | 'settleMs' | 'start'> = {
   descriptorsPerConnection: 1,
+  settleMs: 0,
   start: (site) =>
     Promise.resolve({
       targets: directTargets(site),

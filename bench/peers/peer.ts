@@ -4,7 +4,7 @@ import { command } from '../../e2e/lab/command.ts';
 import type { LabProcess } from '../../e2e/lab/lab-process.ts';
 import { type Place, type ServerPort, type Site, serverPorts } from '../site.ts';
 
-export const peerNames = ['none', 'nginx', 'haproxy', 'weft', 'none-near', 'weft-near'] as const;
+export const peerNames = ['none', 'nginx', 'haproxy', 'weft', 'weft-2', 'none-near', 'weft-near'] as const;
 export type PeerName = (typeof peerNames)[number];
 
 export interface Peer {
@@ -14,6 +14,8 @@ export interface Peer {
   readonly place: Place;
   /** Descriptors that one connection takes in one proxy: bounds how many idle ones this machine can hold. */
   readonly descriptorsPerConnection: number;
+  /** How long after its start it counts as idle, ms: a ztunnel gives back what only its start needed. 0 without a proxy. */
+  readonly settleMs: number;
   /** Starts the proxies; they may not yet be ready. */
   start(site: Site): Promise<RunningPeer>;
 }

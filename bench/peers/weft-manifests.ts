@@ -24,14 +24,24 @@ export function weftManifests(site: Site): string {
       pod(host),
     ]),
   ];
+  return yaml(documents);
+}
+
+/** A further pod, in the mesh or kept out of it. */
+export function podManifests(host: LabHost, { enrolled }: { readonly enrolled: boolean }): string {
+  const account = object('v1', 'ServiceAccount', { name: host.name, namespace });
+  return yaml([account, pod(host, enrolled ? {} : { 'weft.dev/mode': 'none' })]);
+}
+
+function yaml(documents: readonly object[]): string {
   return documents.map((document) => stringify(document)).join('---\n');
 }
 
-function pod(host: LabHost): object {
+function pod(host: LabHost, labels: Readonly<Record<string, string>> = {}): object {
   const metadata = {
     name: host.name,
     namespace,
-    labels: { app: host.name },
+    labels: { app: host.name, ...labels },
     annotations: { 'weft.dev/netns': host.namespace },
   };
   const ports = Object.entries(serverPorts).map(([name, containerPort]) => ({ name, containerPort }));

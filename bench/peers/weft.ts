@@ -1,5 +1,6 @@
-// Weft itself, as a user would start it: one controller over a directory of manifests, one ztunnel a node with one data
-// worker (unless asked otherwise). Access log for failures only, since the other pairs write none; else the defaults.
+// Weft itself, bundled as in the image and started as a user would: one controller over a directory of manifests, one
+// ztunnel a node. Access log for failures only, since the other pairs write none; same-node connections by the kernel; else
+// the defaults.
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,10 +11,17 @@ import type { LabHost } from '../../e2e/lab/lab.ts';
 import type { LabProcess } from '../../e2e/lab/lab-process.ts';
 import { BenchError } from '../bench-error.ts';
 import type { Place, Site } from '../site.ts';
-import { directTargets, type Peer, type RunningPeer, stopAll, withManyDescriptors } from './peer.ts';
+import { bundledPrograms, sourcePrograms, type WeftPrograms } from '../weft-programs.ts';
+import {
+  directTargets,
+  type Peer,
+  type PeerName,
+  type RunningPeer,
+  stopAll,
+  withManyDescriptors,
+} from './peer.ts';
 import { weftManifests } from './weft-manifests.ts';
 
-const project = join(import.meta.dirname, '../..');
 const controllerPort = 15012;
 const metricsPort = 15020;
 const readinessPort = 15021;
@@ -23,20 +31,30 @@ export interface WeftOptions {
   readonly workers: number;
   /** Flags of node itself for the ztunnels, such as `--cpu-prof`. */
   readonly nodeFlags: readonly string[];
+  /** The sources in place of the bundle. */
+  readonly sources: boolean;
 }
 
-export function weft(options: WeftOptions, place: Place = 'far'): Peer {
-  const title = options.workers === 1 ? 'Weft' : `Weft, ${options.workers} workers`;
+/** The ztunnel releases what only its start needed five seconds after it. */
+const settleMs = 8_000;
+
+export function weft(
+  options: WeftOptions,
+  { name = 'weft', place = 'far' }: { readonly name?: PeerName; readonly place?: Place } = {},
+): Peer {
+  const workers = options.workers === 1 ? '' : `, ${options.workers} workers`;
   return {
-    name: place === 'far' ? 'weft' : 'weft-near',
-    title: place === 'far' ? title : `${title}, one node`,
+    name,
+    title: `Weft${workers}${place === 'far' ? '' : ', one node'}`,
     place,
     descriptorsPerConnection: 1,
-    start: (site) => startWeft(site, options),
+    settleMs,
+    start: async (site) =>
+      startWeft(site, { ...options, programs: options.sources ? sourcePrograms : await bundledPrograms() }),
   };
 }
 
-async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer> {
+async function startWeft(site: Site, options: StartOptions): Promise<RunningPeer> {
   const config = join(site.lab.directory, 'config');
   const state = join(site.lab.directory, 'state');
   rmSync(state, { recursive: true, force: true });
@@ -47,7 +65,7 @@ async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer>
   const argv = ['--config', config, '--state', state, '--address', address];
   const controller = site.lab.spawn(site.lab.control, {
     name: 'weft-controller',
-    argv: [process.execPath, join(project, 'controller/main.ts'), ...argv],
+    argv: [process.execPath, options.programs.controller, ...argv],
   });
   const from = controller.log.mark();
   const started: LabProcess[] = [controller];
@@ -62,7 +80,11 @@ async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer>
     return {
       targets: directTargets(site),
       proxies: ztunnels.toReversed(),
-      check: () => Promise.resolve(checkTunnelled(site.serverNode)),
+      check: () => {
+        checkTunnelled(site.serverNode);
+        if (site.serverNode === site.clientNode) checkKernelPath(site.serverNode);
+        return Promise.resolve();
+      },
       stop: () => stopAll(started),
     };
   } catch (error) {
@@ -71,16 +93,20 @@ async function startWeft(site: Site, options: WeftOptions): Promise<RunningPeer>
   }
 }
 
+interface StartOptions extends WeftOptions {
+  readonly programs: WeftPrograms;
+}
+
 interface ZtunnelSettings {
   readonly address: string;
   readonly state: string;
-  readonly options: WeftOptions;
+  readonly options: StartOptions;
 }
 
 function startZtunnel(site: Site, node: LabHost, { address, state, options }: ZtunnelSettings): LabProcess {
   const token = join(site.lab.directory, `${node.name}.token`);
   const create = ['token', 'create', '--node', node.name, '--state', state];
-  writeFileSync(token, command([process.execPath, join(project, 'cli/main.ts'), ...create]), { mode: 0o600 });
+  writeFileSync(token, command([process.execPath, options.programs.cli, ...create]), { mode: 0o600 });
   const argv = ['--node', node.name, '--controller', address, '--token-file', token];
   argv.push(
     '--root-cert',
@@ -93,7 +119,7 @@ function startZtunnel(site: Site, node: LabHost, { address, state, options }: Zt
     `${options.workers}`,
   );
   const flags = [...nodeFlags.ztunnel, ...options.nodeFlags];
-  const program = [process.execPath, ...flags, join(project, 'ztunnel/main.ts'), ...argv];
+  const program = [process.execPath, ...flags, options.programs.ztunnel, ...argv];
   return site.lab.spawn(node, { name: `weft-${node.name}`, argv: [...withManyDescriptors, ...program] });
 }
 
@@ -128,6 +154,13 @@ function checkTunnelled(node: LabHost): void {
   const plain = opened.some((line) => !line.includes('connection_security_policy="mutual_tls"'));
   if (tunnelled && !plain) return;
   throw new BenchError('peer', `Not all connections came through mutual TLS, see:\n${opened.join('\n')}`);
+}
+
+/** Between pods of one node the kernel's path is measured: there must be a verdict for it. */
+function checkKernelPath(node: LabHost): void {
+  const verdicts = /^weft_same_node_verdicts (\d+)$/m.exec(get(node, metricsPort, '/metrics'))?.[1];
+  if (Number(verdicts ?? 0) > 0) return;
+  throw new BenchError('peer', 'The kernel took no connection past the proxy: this kernel has no such path');
 }
 
 /** One HTTP GET from inside a node's namespace; the whole answer. */
