@@ -50,6 +50,8 @@ describe('PodManager', () => {
     world.end(running);
     world.clock.advance(1_000);
     expect(world.captured.size).toBe(0);
+    expect(world.stateOf(starting)).toBe('pending: its sandbox has ended');
+    world.clock.advance(15_000);
     expect(world.stateOf(starting)).toMatch(/^failed: No process/);
   });
 

@@ -136,11 +136,7 @@ export class PodManager {
   /** The sandbox is no more. Unknown ones are ignored. */
   endSandbox(sandboxId: string): void {
     for (const entry of [...this.#entries.values()]) {
-      if (entry.sandbox?.id !== sandboxId) continue;
-      const next = this.#renew(entry);
-      next.reason = 'its sandbox has ended';
-      next.retry = this.#options.clock.after(sandboxOverMs, () => this.#capture(next), { unref: true });
-      this.#settle();
+      if (entry.sandbox?.id === sandboxId) this.#awaitSandbox(entry);
     }
   }
 
@@ -246,6 +242,12 @@ export class PodManager {
     logger.info({ pod: nameOf(entry), netns: pod.netns, sandbox: entry.sandbox?.id }, 'Pod captured');
   }
 
+  #awaitSandbox(entry: Entry): void {
+    const next = this.#renew(entry);
+    next.retry = this.#options.clock.after(sandboxOverMs, () => this.#capture(next), { unref: true });
+    this.#wait(next, 'its sandbox has ended');
+  }
+
   #wait(entry: Entry, reason: string): void {
     entry.state = 'pending';
     entry.reason = reason;
@@ -312,6 +314,11 @@ export class PodManager {
   #checkNetns(): void {
     for (const entry of [...this.#entries.values()]) {
       if (entry.state !== 'captured' || entry.netns?.isCurrent() !== false) continue;
+      // Its end is on the way to the CNI step, or was lost; a new one comes from there too.
+      if (entry.sandbox !== undefined) {
+        this.#awaitSandbox(entry);
+        continue;
+      }
       this.#options.logger.warn(
         { pod: nameOf(entry), netns: entry.pod.netns },
         'Network namespace of a pod is not the same any more',
