@@ -15,6 +15,7 @@ export interface DumpParts {
   readonly certificates: readonly CertificateState[];
   readonly pods: readonly PodCapture[];
   readonly kubelets: readonly KubeletState[];
+  readonly kubeletProbes: number;
   readonly connections: readonly ConnectionSummary[];
 }
 
@@ -42,6 +43,7 @@ export function configDump(parts: DumpParts): object {
     staticConfig: {},
     workloadState: workloadState(parts),
     kubelets: parts.kubelets,
+    kubeletProbes: parts.kubeletProbes,
   };
 }
 

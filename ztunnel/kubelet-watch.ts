@@ -99,7 +99,11 @@ export class KubeletWatch {
       } catch {
         // Told with the first error.
       }
-      return found.map(({ cgroup: _, ...kubelet }) => ({ ...kubelet, problem }));
+      const held = (kubelet: Kubelet): Kubelet => {
+        const { pid, name, startTicks, cgroupText } = kubelet;
+        return { pid, name, startTicks, cgroupText, problem };
+      };
+      return found.map(held);
     }
   }
 

@@ -87,6 +87,7 @@ export class NodePages {
       certificates: certificates.state(),
       pods: pods(),
       kubelets: kubelet.state(),
+      kubeletProbes: kubelet.probes(),
       connections: await this.#connections(),
     });
   }

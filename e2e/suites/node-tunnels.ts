@@ -15,7 +15,7 @@ export interface KnownWorkload {
   readonly health: 'healthy' | 'unhealthy';
 }
 
-interface Dump {
+interface Dump extends KnownKubelets {
   readonly workloads: readonly KnownWorkload[];
   readonly workloadState: Readonly<
     Record<
@@ -59,6 +59,17 @@ export async function untilCaptured(cluster: Cluster, app: AppNamespace): Promis
 export async function untilLetGo(cluster: Cluster, app: AppNamespace): Promise<void> {
   const none = async () => expect(await capturedPods(cluster, app.name)).toEqual([]);
   await vi.waitFor(none, { timeout: 20_000, interval: 200 });
+}
+
+export interface KnownKubelets {
+  readonly kubelets: readonly { readonly pid: number; readonly cgroup?: string; readonly problem?: string }[];
+  readonly kubeletProbes: number;
+}
+
+/** What the node tunnel of a node knows of its kubelet. */
+export async function knownKubelets(cluster: Cluster, node: string): Promise<KnownKubelets> {
+  const [pod = ''] = await tunnelPods(cluster, `--field-selector=spec.nodeName=${node}`);
+  return await configDump(cluster, pod);
 }
 
 /** Ends the node tunnel's process of a node at once; its container is started again by the kubelet. */

@@ -70,7 +70,10 @@ if [ ! -e "$dir/disk/images-imported" ]; then
 fi
 # A kubelet that starts before the API server answers waits up to 7 s between attempts to register.
 until [ -e "$state/api-ready" ]; do sleep 0.1; done
-service kubelet "$programs/kubelet" --config "$dir/kubelet.json" --kubeconfig "$dir/kubelet.kubeconfig" \
+# As systemd does: a control group of its own, made anew at each start.
+own_group='rmdir "$0" 2>/dev/null; mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec "$@"'
+kubelet_group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)/kubelet.service
+service kubelet bash -c "$own_group" "$kubelet_group" "$programs/kubelet" --config "$dir/kubelet.json" --kubeconfig "$dir/kubelet.kubeconfig" \
   --hostname-override "$node" --node-ip "$ip" --cert-dir "$dir/disk/kubelet/pki" --root-dir /var/lib/kubelet --v=1
 service kube-proxy "$programs/kube-proxy" --config "$dir/kube-proxy.json"
 trap 'exit 0' TERM

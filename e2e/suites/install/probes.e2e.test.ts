@@ -7,7 +7,7 @@ import { appImage } from '../../images/build-images.ts';
 import { appService } from '../app-manifests.ts';
 import { installGatewayApi, installWaypoint } from '../gateway-api.ts';
 import { installMesh, meshRunning } from '../mesh-installation.ts';
-import { capturedPods, killNodeTunnel, tunnelRestarts } from '../node-tunnels.ts';
+import { capturedPods, killNodeTunnel, knownKubelets, tunnelRestarts } from '../node-tunnels.ts';
 
 const cluster = sessionCluster();
 const { kubectl } = cluster;
@@ -97,7 +97,7 @@ async function askInPlaintext(address: string, controlGroup = ''): Promise<strin
     mkdir -p "$root/${controlGroup}"
     ask='exec 3<>/dev/tcp/${address}/8080 && printf "GET /ready HTTP/1.0\\r\\n\\r\\n" >&3 && head -n 1 <&3'
     (echo $BASHPID >"$root/${controlGroup}/cgroup.procs" && timeout 5 bash -c "$ask" 2>/dev/null || true)
-    [ -z "${controlGroup}" ] || rmdir "$root/${controlGroup}"`;
+    rmdir "$root/${controlGroup}" 2>/dev/null || true`;
   const { status, stdout, stderr } = await cluster.execOnNode(node, ['bash', '-c', script]);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   return stdout.trim();
@@ -143,11 +143,12 @@ describe('probes of the kubelet', () => {
 
   test('are told from other connections of the node by the control group', async () => {
     const [pod] = await allReady();
-    expect(await askInPlaintext(pod?.address ?? '', 'weft-test')).toBe('');
-    if (cluster.backend === 'local') {
-      // There the kubelet is in the node's root group.
-      expect(await askInPlaintext(pod?.address ?? '')).toMatch(/^HTTP\/1\.1 200/);
-    }
+    const { kubelets } = await knownKubelets(cluster, node);
+    expect(kubelets).toEqual([{ pid: expect.any(Number), name: 'kubelet', cgroup: expect.any(String) }]);
+    // In kind the root group takes no process.
+    for (const group of cluster.backend === 'local' ? ['weft-test', ''] : ['weft-test'])
+      expect(await askInPlaintext(pod?.address ?? '', group)).toBe('');
+    expect(await askInPlaintext(pod?.address ?? '', kubelets[0]?.cgroup)).toMatch(/^HTTP\/1\.1 200/);
   });
 
   test('are answered while the node tunnel is killed twice and waits ten seconds for its start', async () => {
@@ -159,6 +160,18 @@ describe('probes of the kubelet', () => {
     await expect.poll(() => tunnelRestarts(cluster), { timeout: 60_000 }).toBe(restarts + 2);
     await meshRunning(kubectl);
     expect(await allReady()).toEqual(before);
+  });
+
+  test('are answered after the kubelet was killed and is in another control group', async () => {
+    const { kubelets, kubeletProbes } = await knownKubelets(cluster, node);
+    await cluster.restartService(node, 'kubelet');
+    const known = async () => (await knownKubelets(cluster, node)).kubelets;
+    await expect.poll(known, { timeout: 20_000 }).not.toEqual(kubelets);
+    await expect.poll(known, { timeout: 20_000 }).toHaveLength(1);
+    // Several rounds, each of which would have ended in a restart of the pods.
+    const probes = async () => (await knownKubelets(cluster, node)).kubeletProbes;
+    await expect.poll(probes, { timeout: 60_000 }).toBeGreaterThan(kubeletProbes + 10 * kinds.length);
+    await allReady();
   });
 
   test('are answered by pods that have a waypoint', async () => {
