@@ -50,6 +50,7 @@ interface Marked {
     readonly namespace?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
+  readonly spec?: { readonly readinessGates?: readonly { readonly conditionType: string }[] };
   readonly status?: { readonly conditions?: readonly { readonly type: string }[] };
 }
 
@@ -64,6 +65,14 @@ export async function removeConditions({ client }: RemoveOptions): Promise<numbe
     await orMissing(client.request({ method: 'PATCH', path, body, contentType }));
   }
   return marked.length;
+}
+
+/** Pods that are ready only with the condition; `namespace/name`. */
+export async function findGated(client: Client): Promise<readonly string[]> {
+  const { items } = await client.request<{ items: readonly Marked[] }>({ path: '/api/v1/pods' });
+  return items
+    .filter(({ spec }) => spec?.readinessGates?.some(({ conditionType }) => conditionType === captured))
+    .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
 }
 
 /** Namespaces, Services and pods that have a label of the mesh. */

@@ -10,7 +10,7 @@ import type { CliOutput } from '../run-cli.ts';
 import { type CleanOutcome, cleanNodes, isHopeless } from './clean-nodes.ts';
 import { findInstallation, type Installation, namespaceMeta, othersIn } from './find-installation.ts';
 import { type Client, type FoundObject, nameOf } from './kube-objects.ts';
-import { findLabelled, removeConditions, removeLabels, removeObjects } from './remove-objects.ts';
+import { findGated, findLabelled, removeConditions, removeLabels, removeObjects } from './remove-objects.ts';
 import { describePlan, leftOnNodes } from './uninstall-text.ts';
 
 export interface UninstallOptions extends ClusterOptions {
@@ -53,7 +53,13 @@ async function remove(run: Run): Promise<number> {
   const { client, options, output } = run;
   const installation = await findInstallation(client, options.namespace);
   const labelled = await findLabelled(client);
-  output.out(describePlan(installation, { ...options, labelled: labelled.map(({ name }) => name) }));
+  output.out(
+    describePlan(installation, {
+      ...options,
+      labelled: labelled.map(({ name }) => name),
+      gated: await findGated(client),
+    }),
+  );
   if (options.dryRun === true) return 0;
   if (!(await isConfirmed(options, output))) return 1;
   const nodes = await clean(run, installation);

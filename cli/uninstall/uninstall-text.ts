@@ -9,9 +9,14 @@ export interface PlanOptions {
   readonly labels?: true;
   /** Names of objects with labels of the mesh. */
   readonly labelled: readonly string[];
+  /** Names of pods whose readiness waits for the mesh. */
+  readonly gated: readonly string[];
 }
 
-export function describePlan(installation: Installation, { crds, labels, labelled }: PlanOptions): string {
+export function describePlan(
+  installation: Installation,
+  { crds, labels, labelled, gated }: PlanOptions,
+): string {
   const { namespace, hasTunnels, own, waypoints, definitions, customObjects } = installation;
   const removed = [
     hasTunnels
@@ -39,7 +44,11 @@ export function describePlan(installation: Installation, { crds, labels, labelle
     'Gateways, routes and whatever else users made',
     ...helmReleases(installation),
   ];
-  return `will be removed:\n${lines(removed)}stays:\n${lines(kept)}`;
+  const warning =
+    gated.length === 0
+      ? ''
+      : `attention: ${someOf(gated)} will not be ready: they have the readiness gate weft.dev/Captured\n`;
+  return `will be removed:\n${lines(removed)}stays:\n${lines(kept)}${warning}`;
 }
 
 function helmReleases({ own }: Installation): readonly string[] {

@@ -66,6 +66,7 @@ describe('weft uninstall', () => {
     expect(status).toBe(0);
     expect(out).toContain('deployment.apps weft-system/weft-controller');
     expect(out).toContain('secret weft-system/weft-ca');
+    expect(out).toContain('attention: shop/web will not be ready');
     expect(out).toContain('7 definitions of our kinds, with 1 object of them');
     expect(out).toMatch(/stays:[^]*labels of the mesh on namespaces \/shop \(--labels removes them\)/);
     expect(await everything()).toEqual(installed);
@@ -156,7 +157,7 @@ metadata: { name: mine, namespace: shop, labels: { app.kubernetes.io/part-of: we
 apiVersion: v1
 kind: Pod
 metadata: { name: web, namespace: shop }
-spec: { containers: [{ name: main, image: x }] }
+spec: { readinessGates: [{ conditionType: weft.dev/Captured }], containers: [{ name: main, image: x }] }
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -180,7 +181,7 @@ metadata: { name: weft-controller, namespace: weft-system }
 apiVersion: v1
 kind: Pod
 metadata: { name: web, namespace: shop }
-spec: { containers: [{ name: main, image: x }] }
+spec: { readinessGates: [{ conditionType: weft.dev/Captured }], containers: [{ name: main, image: x }] }
 status: { conditions: [{ type: Ready, status: "True" }, { type: weft.dev/Captured, status: "True" }] }
 ---
 apiVersion: weft.dev/v1alpha1
