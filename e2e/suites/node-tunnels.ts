@@ -74,10 +74,18 @@ export async function knownKubelets(cluster: Cluster, node: string): Promise<Kno
 
 /** Ends the node tunnel's process of a node at once; its container is started again by the kubelet. */
 export async function killNodeTunnel(cluster: Cluster, node: string): Promise<void> {
-  const kill =
-    'for p in /proc/[0-9]*; do grep -qs "ztunnel/main[.]js" $p/cmdline && kill -KILL ${p#/proc/}; done; true';
+  await signalNodeTunnel(cluster, node, 'KILL');
+}
+
+/** `STOP` makes it deaf until `CONT`. */
+export async function signalNodeTunnel(
+  cluster: Cluster,
+  node: string,
+  signal: 'KILL' | 'STOP' | 'CONT',
+): Promise<void> {
+  const kill = `for p in /proc/[0-9]*; do grep -qs "ztunnel/main[.]js" $p/cmdline && kill -${signal} \${p#/proc/}; done; true`;
   const { status, stderr } = await cluster.execOnNode(node, ['bash', '-c', kill]);
-  if (status !== 0) throw new ClusterError('command', `Could not kill the node tunnel: ${stderr.trim()}`);
+  if (status !== 0) throw new ClusterError('command', `Could not signal the node tunnel: ${stderr.trim()}`);
 }
 
 /** How often the node tunnels' containers were started again, in all. */
