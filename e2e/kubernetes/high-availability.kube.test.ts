@@ -4,9 +4,6 @@
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { KubeClient } from '../../controller/kubernetes/kube-client.ts';
-import { systemClock } from '../../mesh/runtime/clock.ts';
-import { ApiServer } from './api-server.ts';
 import { ControllerProcess } from './controller-process.ts';
 import {
   accountKubeconfig,
@@ -16,10 +13,9 @@ import {
   printInstallation,
 } from './installation.ts';
 import { NodeClient } from './node-client.ts';
-import { ObjectWriter } from './object-writer.ts';
+import { ShopServer, tunnelPod, webIdentity as identity } from './shop-server.ts';
 
 const account = { namespace: 'weft-system', name: 'weft-controller' };
-const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
 /** Longer than a leader may go without renewing, so that it has given up by then. */
 const outageMs = 15_000;
 
@@ -28,23 +24,20 @@ interface Replica {
   readonly node: NodeClient;
 }
 
-let server: ApiServer;
-let client: KubeClient;
-let writer: ObjectWriter;
+let shop: ShopServer;
 let installation: Installation;
 let replicas: Replica[] = [];
 
 beforeAll(async () => {
-  server = await ApiServer.start();
-  client = KubeClient.fromFile(server.kubeconfig, { clock: systemClock });
-  writer = new ObjectWriter(client);
+  shop = await ShopServer.start();
+  const { server } = shop;
   installation = await printInstallation('--ha', '--image', 'registry.example/weft:1');
   await applyInstallation(server, installation);
-  await writer.apply(cluster);
+  await shop.open();
   const kubeconfig = await accountKubeconfig(server, account);
   const start = () => ControllerProcess.start({ kubeconfig, args: installation.args });
   const controllers = await Promise.all([start(), start()]);
-  const token = await nodeToken(server, 'ztunnel-1');
+  const token = await nodeToken(server, tunnelPod);
   for (const controller of controllers) {
     const node = new NodeClient({ port: controller.grpcPort, roots: await controller.roots(), token });
     replicas.push({ controller, node });
@@ -56,8 +49,7 @@ afterAll(async () => {
     await controller.stop({ now: true });
   }
   replicas = [];
-  client?.close();
-  await server?.close();
+  await shop?.close();
 });
 
 describe('two replicas', () => {
@@ -82,8 +74,8 @@ describe('two replicas', () => {
 
 describe('while API server and etcd are away', () => {
   it('no node loses its stream, certificates are signed, and everything goes on afterwards', async () => {
-    await server.stopServer({ now: true });
-    await server.stopEtcd();
+    await shop.server.stopServer({ now: true });
+    await shop.server.stopEtcd();
     const until = performance.now() + outageMs;
     let signed = 0;
     try {
@@ -97,8 +89,8 @@ describe('while API server and etcd are away', () => {
       // A leader that cannot renew stops before another could take over.
       await expect.poll(leaders, { timeout: 10_000 }).toEqual([]);
     } finally {
-      server.startEtcd();
-      await server.startServer();
+      shop.server.startEtcd();
+      await shop.server.startServer();
     }
     expect(signed).toBeGreaterThan(2);
     expect(replicas.flatMap(({ node }) => node.lost)).toEqual([]);
@@ -144,11 +136,11 @@ async function leaders(): Promise<readonly Replica[]> {
 
 async function holder(): Promise<string> {
   const path = '/apis/coordination.k8s.io/v1/namespaces/weft-system/leases/weft-controller';
-  return (await client.request<{ spec: { holderIdentity: string } }>({ path })).spec.holderIdentity;
+  return (await shop.client.request<{ spec: { holderIdentity: string } }>({ path })).spec.holderIdentity;
 }
 
 async function writePolicy(name: string): Promise<void> {
-  await writer.put({
+  await shop.writer.put({
     apiVersion: 'weft.dev/v1alpha1',
     kind: 'AuthorizationPolicy',
     metadata: { name, namespace: 'shop' },
@@ -166,34 +158,5 @@ async function expectStatus(name: string): Promise<void> {
     '-o',
     'jsonpath={.status.conditions[*].type}',
   ];
-  await expect.poll(() => server.kubectlOk(args), { timeout: 40_000 }).toContain('Accepted');
+  await expect.poll(() => shop.server.kubectlOk(args), { timeout: 40_000 }).toContain('Accepted');
 }
-
-const cluster = `
-apiVersion: v1
-kind: Node
-metadata: { name: node-1 }
----
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop, labels: { weft.dev/mode: ambient } }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: web, namespace: shop }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: weft-ztunnel, namespace: weft-system }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop, labels: { app: web } }
-spec: { nodeName: node-1, serviceAccountName: web, containers: [{ name: main, image: x }] }
-status: { phase: Running, podIP: 10.1.0.1, podIPs: [{ ip: 10.1.0.1 }] }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: ztunnel-1, namespace: weft-system }
-spec: { nodeName: node-1, serviceAccountName: weft-ztunnel, containers: [{ name: main, image: x }] }
-`;

@@ -4,9 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { KubeClient } from '../../controller/kubernetes/kube-client.ts';
-import { systemClock } from '../../mesh/runtime/clock.ts';
-import { ApiServer } from './api-server.ts';
+import type { ApiServer } from './api-server.ts';
 import { ControllerProcess } from './controller-process.ts';
 import { applyDefinitions } from './definitions.ts';
 import {
@@ -21,15 +19,16 @@ import {
 } from './installation.ts';
 import { gatewayCrds } from './isolation.ts';
 import { NodeClient } from './node-client.ts';
-import { type Manifest, ObjectWriter } from './object-writer.ts';
+import type { Manifest, ObjectWriter } from './object-writer.ts';
+import { ShopServer, tunnelPod, webIdentity, webService } from './shop-server.ts';
 
 const account = { namespace: 'weft-system', name: 'weft-controller' };
 const username = 'system:serviceaccount:weft-system:weft-controller';
 /** Not loopback, and nobody else's: the network namespace is this run's own. */
 const podAddress = '10.99.0.1';
 
+let shop: ShopServer;
 let server: ApiServer;
-let client: KubeClient;
 let writer: ObjectWriter;
 let installation: Installation;
 let controller: ControllerProcess | undefined;
@@ -37,16 +36,14 @@ const nodes: NodeClient[] = [];
 
 beforeAll(async () => {
   execFileSync('ip', ['address', 'replace', `${podAddress}/32`, 'dev', 'lo']);
-  server = await ApiServer.start({ audit: true });
-  client = KubeClient.fromFile(server.kubeconfig, { clock: systemClock });
-  writer = new ObjectWriter(client);
+  shop = await ShopServer.start({ audit: true });
+  ({ server, writer } = shop);
   installation = await printInstallation('--ha', '--image', 'registry.example/weft:1');
 });
 afterAll(async () => {
   for (const node of nodes) node.close();
   await controller?.stop({ now: true });
-  client?.close();
-  await server?.close();
+  await shop?.close();
 });
 
 describe('weft install', () => {
@@ -94,22 +91,27 @@ describe('a controller that is the ServiceAccount of the installation', () => {
   it('reads the cluster, serves nodes, signs, writes statuses, lease, events and its root', async () => {
     const folder = gatewayCrds();
     if (folder !== undefined) await applyDefinitions(server, join(folder, 'experimental'));
-    await writer.apply(cluster);
+    await shop.open();
+    await writer.put(webService);
+    await writer.apply(ownObjects);
     if (folder !== undefined) await writer.apply(gatewayObjects);
     const kubeconfig = await accountKubeconfig(server, account);
     controller = await ControllerProcess.start({ kubeconfig, args: installation.args });
     const node = await connect(controller);
     await expect.poll(() => node.synced && node.hasWorkload('web'), { timeout: 20_000 }).toBe(true);
-    const identity = { trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'web' };
-    const [leaf] = await node.sign(identity);
+    const [leaf] = await node.sign(webIdentity);
     expect(leaf).toContain('BEGIN CERTIFICATE');
-    await expect(node.sign({ ...identity, serviceAccount: 'other' })).rejects.toThrow(/identity|node|pod/i);
+    await expect(node.sign({ ...webIdentity, serviceAccount: 'other' })).rejects.toThrow(
+      /identity|node|pod/i,
+    );
     for (const [kind, name] of statuses) {
       const args = ['get', kind, name, '-n', 'shop', '-o', 'jsonpath={.status.conditions[*].type}'];
       await expect
         .poll(() => server.kubectlOk(args), { timeout: 20_000, message: `status of ${kind}` })
         .toContain('Accepted');
     }
+    const captured = ['get', 'pod', 'agent', '-n', 'shop', '-o', 'jsonpath={.status.conditions[*].reason}'];
+    await expect.poll(() => server.kubectlOk(captured), { timeout: 20_000 }).toContain('HostNetwork');
     if (folder !== undefined) await expectGatewayObjects();
     const events = () => server.kubectlOk(['get', 'events', '-n', 'shop', '-o', 'jsonpath={..message}']);
     await expect.poll(events, { timeout: 20_000 }).toContain('nowhere');
@@ -216,7 +218,7 @@ function isOfGateways(right: string): boolean {
 }
 
 async function connect(to: ControllerProcess): Promise<NodeClient> {
-  const token = await nodeToken(server, 'ztunnel-1');
+  const token = await nodeToken(server, tunnelPod);
   const node = new NodeClient({ port: to.grpcPort, roots: await to.roots(), token });
   nodes.push(node);
   return node;
@@ -242,38 +244,13 @@ const statuses = [
   ['workloadentry', 'vm'],
 ] as const;
 
-const cluster = `
-apiVersion: v1
-kind: Node
-metadata: { name: node-1 }
----
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop, labels: { weft.dev/mode: ambient } }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: web, namespace: shop }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: weft-ztunnel, namespace: weft-system }
----
+/** An object of every kind of ours, and a pod that can not be captured. */
+const ownObjects = `
 apiVersion: v1
 kind: Pod
-metadata: { name: web, namespace: shop, labels: { app: web } }
-spec: { nodeName: node-1, serviceAccountName: web, containers: [{ name: main, image: x }] }
-status: { phase: Running, podIP: 10.1.0.1, podIPs: [{ ip: 10.1.0.1 }] }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: ztunnel-1, namespace: weft-system }
-spec: { nodeName: node-1, serviceAccountName: weft-ztunnel, containers: [{ name: main, image: x }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: web, namespace: shop }
-spec: { selector: { app: web }, ports: [{ port: 80 }] }
+metadata: { name: agent, namespace: shop }
+spec: { nodeName: node-1, serviceAccountName: web, hostNetwork: true, containers: [{ name: main, image: x }] }
+status: { phase: Running, podIP: 10.0.0.1, podIPs: [{ ip: 10.0.0.1 }] }
 ---
 apiVersion: weft.dev/v1alpha1
 kind: AuthorizationPolicy

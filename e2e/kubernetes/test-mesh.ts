@@ -1,14 +1,14 @@
 // A small mesh in an API server and one controller on it: what a test of faults begins with. The controller is a process
 // of its own, so that its log is what an operator would read, and one node listens to it.
 
-import { KubeClient } from '../../controller/kubernetes/kube-client.ts';
-import { systemClock } from '../../mesh/runtime/clock.ts';
-import { ApiServer, type ApiServerOptions } from './api-server.ts';
+import type { KubeClient } from '../../controller/kubernetes/kube-client.ts';
+import type { ApiServer, ApiServerOptions } from './api-server.ts';
 import { ControllerProcess } from './controller-process.ts';
 import { applyOwnDefinitions } from './definitions.ts';
 import { nodeToken } from './installation.ts';
 import { NodeClient } from './node-client.ts';
-import { type Manifest, ObjectWriter } from './object-writer.ts';
+import type { Manifest, ObjectWriter } from './object-writer.ts';
+import { ShopServer, tunnelPod } from './shop-server.ts';
 
 export interface TestMeshOptions {
   readonly server?: ApiServerOptions;
@@ -37,26 +37,23 @@ export interface PodOptions {
 const own = 'weft.dev/v1alpha1';
 
 export class TestMesh {
-  readonly server: ApiServer;
-  readonly client: KubeClient;
-  readonly writer: ObjectWriter;
+  readonly #shop: ShopServer;
   readonly controllers: ControllerProcess[] = [];
   readonly nodes: NodeClient[] = [];
   #token = '';
 
-  private constructor(server: ApiServer) {
-    this.server = server;
-    this.client = KubeClient.fromFile(server.kubeconfig, { clock: systemClock });
-    this.writer = new ObjectWriter(this.client);
+  private constructor(shop: ShopServer) {
+    this.#shop = shop;
   }
 
   /** Resolves when each controller has a node that was told everything. */
   static async open(options: TestMeshOptions = {}): Promise<TestMesh> {
-    const mesh = new TestMesh(await ApiServer.start(options.server));
+    const mesh = new TestMesh(await ShopServer.start(options.server));
     try {
       await applyOwnDefinitions(mesh.server);
-      await mesh.writer.apply(objects);
-      mesh.#token = await nodeToken(mesh.server, 'ztunnel-1');
+      await mesh.#shop.open();
+      await mesh.writer.apply(bystanders);
+      mesh.#token = await nodeToken(mesh.server, tunnelPod);
       const count = options.replicas ?? 1;
       await Promise.all(Array.from({ length: count }, () => mesh.startController(options.flags)));
       return mesh;
@@ -64,6 +61,18 @@ export class TestMesh {
       await mesh.close();
       throw error;
     }
+  }
+
+  get server(): ApiServer {
+    return this.#shop.server;
+  }
+
+  get client(): KubeClient {
+    return this.#shop.client;
+  }
+
+  get writer(): ObjectWriter {
+    return this.#shop.writer;
   }
 
   get controller(): ControllerProcess {
@@ -135,8 +144,7 @@ export class TestMesh {
   async close(): Promise<void> {
     for (const node of this.nodes) node.close();
     for (const controller of this.controllers) await controller.stop({ now: true });
-    this.client.close();
-    await this.server.close();
+    await this.#shop.close();
   }
 }
 
@@ -163,22 +171,10 @@ export function podManifest(
   };
 }
 
-const objects = `
-apiVersion: v1
-kind: Namespace
-metadata: { name: weft-system }
----
-apiVersion: v1
-kind: Namespace
-metadata: { name: shop, labels: { weft.dev/mode: ambient } }
----
+const bystanders = `
 apiVersion: v1
 kind: Namespace
 metadata: { name: calm, labels: { weft.dev/mode: ambient } }
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: web, namespace: shop }
 ---
 apiVersion: v1
 kind: ServiceAccount
@@ -189,27 +185,8 @@ kind: ServiceAccount
 metadata: { name: default, namespace: calm }
 ---
 apiVersion: v1
-kind: ServiceAccount
-metadata: { name: weft-ztunnel, namespace: weft-system }
----
-apiVersion: v1
-kind: Node
-metadata: { name: node-1 }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: web, namespace: shop, labels: { app: web } }
-spec: { nodeName: node-1, serviceAccountName: web, containers: [{ name: main, image: x }] }
-status: { phase: Running, podIP: 10.1.0.1, podIPs: [{ ip: 10.1.0.1 }], conditions: [{ type: Ready, status: "True" }] }
----
-apiVersion: v1
 kind: Pod
 metadata: { name: bystander, namespace: calm, labels: { app: bystander } }
 spec: { nodeName: node-1, containers: [{ name: main, image: x }] }
 status: { phase: Running, podIP: 10.2.0.1, podIPs: [{ ip: 10.2.0.1 }], conditions: [{ type: Ready, status: "True" }] }
----
-apiVersion: v1
-kind: Pod
-metadata: { name: ztunnel-1, namespace: weft-system }
-spec: { nodeName: node-1, serviceAccountName: weft-ztunnel, containers: [{ name: main, image: x }] }
 `;
