@@ -37,7 +37,8 @@ import { makeSelfProbeSecret } from './self-probe-proof.ts';
 import { Readiness } from '../mesh/proxy/readiness.ts';
 import { version } from '../mesh/runtime/version.ts';
 import { resolveBySystem } from '../mesh/proxy/system-resolver.ts';
-import { type DataPlaneSettings, replacedLingerMs } from './worker-messages.ts';
+import type { DrainKind } from './worker-drain.ts';
+import type { DataPlaneSettings } from './worker-messages.ts';
 
 /** How often a process asks whether a newer one has taken over, ms. */
 const successorCheckMs = 100;
@@ -206,10 +207,10 @@ export class Ztunnel {
    */
   async stop(why: 'asked' | 'failed'): Promise<void> {
     this.#successorCheck?.cancel();
-    const lingerMs = this.#redirect?.replaced === true ? replacedLingerMs : 0;
+    const how = this.#redirect?.replaced === true ? 'replaced' : 'alone';
     this.#retire();
     // Policies and certificates stay those of now for what is still served.
-    if (why === 'asked') await this.#drain(lingerMs);
+    if (why === 'asked') await this.#drain(how);
     this.#xds?.close();
     this.#pods?.close();
     this.#sameNodeReport?.flush();
@@ -337,9 +338,9 @@ export class Ztunnel {
     return controllerAccess(this.#config, this.#roots as ControllerRoots);
   }
 
-  async #drain(lingerMs: number): Promise<void> {
+  async #drain(how: DrainKind): Promise<void> {
     const timer = systemClock.after(this.#config['drain-timeout-ms'], () => this.cutDrain());
-    const drained = Promise.all(this.#workers.map((worker) => worker.drain(lingerMs)));
+    const drained = Promise.all(this.#workers.map((worker) => worker.drain(how)));
     await Promise.race([drained, this.#drainCut.promise]);
     timer.cancel();
   }

@@ -5,7 +5,7 @@ import { FlowMaps, type FlowMapFds } from '../bpf/flow-maps.ts';
 import { Authorizer } from '../mesh/authz/authorizer.ts';
 import { TunnelPool, type TunnelRoute } from '../mesh/hbone/pool.ts';
 import { ServerTunnel } from '../mesh/hbone/server-tunnel.ts';
-import { BufferBudget } from '../mesh/io/byte-queue.ts';
+import { BufferBudget, BufferShare } from '../mesh/io/byte-queue.ts';
 import type { IoError } from '../mesh/io/io-error.ts';
 import * as libc from '../mesh/io/libc.ts';
 import type { Reactor } from '../mesh/io/reactor.ts';
@@ -20,6 +20,7 @@ import type { Clock } from '../mesh/runtime/clock.ts';
 import type { Snapshot } from '../mesh/state/snapshot.ts';
 import { Store } from '../mesh/state/store.ts';
 import { Balancer } from '../mesh/balance/balancer.ts';
+import { type DrainKind, WorkerDrain } from './worker-drain.ts';
 import { CapturedPod } from './captured-pod.ts';
 import { ConnectionTable } from './connection-table.ts';
 import { acceptTunnelRequest, inboundInfo } from './hbone-request.ts';
@@ -60,9 +61,7 @@ export class DataPlane {
   #tunnels = new Map<ServerTunnel, CapturedPod>();
   /** When a workload was last seen to enter the mesh, reactor ms; swept with the model. */
   #joined = new Map<WorkloadUid, number>();
-  #onIdle: (() => void) | undefined;
-  /** In the drain: connections may still arrive. */
-  #lingering = false;
+  #drain: WorkerDrain | undefined;
 
   constructor(
     reactor: Reactor,
@@ -128,7 +127,10 @@ export class DataPlane {
   }
 
   addPod({ pod, listeners }: WorkerPod): void {
-    const captured = new CapturedPod(pod, listeners.netns, { flowMaps: this.flowMaps });
+    const captured = new CapturedPod(pod, listeners.netns, {
+      flowMaps: this.flowMaps,
+      budget: new BufferShare(this.budget),
+    });
     const replaced = this.#pods.get(pod.uid);
     this.#pods.set(pod.uid, captured);
     captured.listen({
@@ -170,31 +172,24 @@ export class DataPlane {
   /** To be called whenever a connection of `pod` has ended. */
   connectionEnded(pod: CapturedPod): void {
     if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
-    this.#tellIfIdle();
+    this.#drain?.check();
   }
 
-  /**
-   * Takes no new connections, from `lingerMs` on; `onIdle` is called when the last connection and the last tunnel to this
-   * node's pods have ended. Linger where another process has taken over: a handshake stays with the listener it began at.
-   */
-  drain(lingerMs: number, onIdle: () => void): void {
-    this.#onIdle = onIdle;
-    this.#lingering = true;
-    for (const tunnel of this.#tunnels.keys()) tunnel.drain();
-    this.pool.drain(() => true);
-    if (lingerMs === 0) this.#stopListening();
-    else this.reactor.after(lingerMs, () => this.#stopListening());
-  }
-
-  #stopListening(): void {
-    for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.stopListening();
-    this.#lingering = false;
-    this.#tellIfIdle();
-  }
-
-  #tellIfIdle(): void {
-    if (this.#onIdle === undefined || this.#lingering) return;
-    if (this.connections.size === 0 && this.#tunnels.size === 0) this.#onIdle();
+  /** Ends gracefully (worker-drain.ts); `onDrained` is called when the last connection and the last tunnel have ended. */
+  drain(kind: DrainKind, onDrained: () => void): void {
+    this.#drain = new WorkerDrain(kind, this.reactor, {
+      connections: () => this.connections.size,
+      tunnels: () => this.#tunnels.size,
+      sayGoodbye: () => {
+        for (const tunnel of this.#tunnels.keys()) tunnel.drain();
+        this.pool.drain(() => true);
+      },
+      stopListening: () => {
+        for (const pod of [...this.#pods.values(), ...this.#leaving]) pod.stopListening();
+      },
+      onDrained,
+    });
+    this.#drain.check();
   }
 
   /** Drops everything. */
@@ -280,12 +275,11 @@ export class DataPlane {
       onClosed: () => {
         this.#tunnels.delete(tunnel);
         if (this.#leaving.has(pod)) this.#closeIfUnused(pod);
-        this.#tellIfIdle();
+        this.#drain?.check();
       },
     });
     this.#tunnels.set(tunnel, pod);
-    // It came late in a drain: what it was made for is served, and nothing after that.
-    if (this.#onIdle !== undefined) tunnel.drain();
+    if (this.#drain?.refusesTunnels === true) tunnel.drain();
   }
 }
 

@@ -5,6 +5,7 @@ import { WorkerThread } from '../mesh/proxy/worker-thread.ts';
 import type { ConnectionSummary } from './connection-table.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 import type { ProvenConnection } from './same-node.ts';
+import type { DrainKind } from './worker-drain.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts';
 
 export interface DataWorkerHandler {
@@ -45,11 +46,11 @@ export class DataWorker {
       .connections;
   }
 
-  /** Takes no new connections, from `lingerMs` on. Resolves when the last one has ended. */
-  drain(lingerMs: number): Promise<void> {
+  /** Resolves when the last connection has ended. */
+  drain(how: DrainKind): Promise<void> {
     return new Promise((resolve) => {
       this.#drained = resolve;
-      this.post({ kind: 'drain', lingerMs });
+      this.post({ kind: 'drain', how });
     });
   }
 

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { IoError } from '../mesh/io/io-error.ts';
+import { ECONNREFUSED } from '../mesh/io/libc.ts';
 import { HboneError, type HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
 import { dialErrorOf, flagOf } from './dial-error.ts';
 
@@ -40,6 +42,17 @@ describe('dialErrorOf()', () => {
     const told = new HboneError('denied', 'Failed', { retryable: false, waypointRequired: true });
     expect(dialErrorOf(told, { reused: false }).waypointRequired).toBe(true);
     expect(dialError('denied').waypointRequired).toBe(false);
+  });
+
+  it('tells a node tunnel that is away from a workload that can not be reached', () => {
+    const failed = (errno: number) =>
+      new HboneError('connect-failed', 'Failed', {
+        retryable: true,
+        cause: new IoError('connect-failed', 'Failed', { errno }),
+      });
+    expect(dialErrorOf(failed(ECONNREFUSED), { reused: false }).away).toBe(true);
+    expect(dialErrorOf(failed(ECONNREFUSED + 1), { reused: false }).away).toBe(false);
+    expect(dialError('connect-failed').away).toBe(false);
   });
 
   it('hands on whether another endpoint may be tried', () => {

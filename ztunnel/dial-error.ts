@@ -1,6 +1,8 @@
 // Why a dial failed: what it means for another attempt, for the endpoint's health and for the response flag of the
 // connection. Pure.
 
+import { IoError } from '../mesh/io/io-error.ts';
+import { ECONNREFUSED } from '../mesh/io/libc.ts';
 import type { HboneError, HboneErrorCode } from '../mesh/hbone/hbone-error.ts';
 import type { ResponseFlag } from './connection-info.ts';
 
@@ -15,6 +17,8 @@ export interface DialError {
   readonly answered: boolean;
   /** HTTP status of that answer; 0 without one. */
   readonly status: number;
+  /** Nobody listens for tunnels where the workload is: its node tunnel is away, perhaps about to start again. */
+  readonly away: boolean;
   /** The destination takes connections through its waypoint only, of which this node may not have heard yet. */
   readonly waypointRequired: boolean;
 }
@@ -29,19 +33,21 @@ export function connectError(message: string, options: { readonly retryable: boo
     stale: false,
     answered: false,
     status: 0,
+    away: false,
     waypointRequired: false,
   };
 }
 
 /** @param options.reused the tunnel came from the pool */
 export function dialErrorOf(error: HboneError, { reused }: { readonly reused: boolean }): DialError {
-  const { message, retryable, code, status, waypointRequired } = error;
+  const { message, retryable, code, status, waypointRequired, cause } = error;
   return {
     message,
     retryable,
     status,
     waypointRequired,
     kind: kindOf(code),
+    away: code === 'connect-failed' && cause instanceof IoError && cause.errno === ECONNREFUSED,
     stale: reused && (code === 'tunnel-lost' || code === 'tunnel-full'),
     answered: code === 'denied' || code === 'refused',
   };

@@ -103,6 +103,19 @@ describe.skipIf(skipKernelTests)(`how connections end${skipReason}`, () => {
     for (const line of [inbound, outbound]) expect(line).not.toContain('DENY');
   });
 
+  it('waits for a node tunnel that is away: a connection to its pods is made once it is back', async () => {
+    const restarted = await rig.addPod('restarted', { node: 'node-2' });
+    await using _app = serve(restarted, echoPort, echo);
+    // As when the process ends: the program stays in the pod, the listeners are gone.
+    restarted.node.post({ kind: 'pod-removed', uid: restarted.workload.uid, how: 'now' });
+    await restarted.node.connections();
+    const socket = connectFrom(client, restarted.ipv4, echoPort);
+    await connections(client);
+    await rig.capture(restarted);
+    expect(await roundTrip(socket)).toBe('ping');
+    socket.destroy();
+  });
+
   it('resolves again when a shared tunnel broke under a connection: the endpoint may be gone', async () => {
     const first = await rig.addPod('first', { node: 'node-2' });
     const second = await rig.addPod('second', { node: 'node-2' });

@@ -39,6 +39,9 @@ const defaultDialAttempts = 3;
 /** A destination that entered the mesh this recently may not listen yet: wait for it instead of failing. */
 const joiningGraceMs = 5_000;
 const joiningRetryMs = 50;
+/** A node tunnel that ended starts again within this time, as a rule: until then connections to its pods wait for it. */
+const awayGraceMs = 5_000;
+const awayRetryMs = 200;
 /** The other side knew before this one that a waypoint came or went: told together, they hear of it within moments. */
 const outdatedRetryMs = [20, 80, 300, 600, 1_000];
 
@@ -69,6 +72,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   #attempts = 0;
   #staleRetried = false;
   #outdatedRetries = 0;
+  #awayUntil: number | undefined;
   #dialStartedAt = 0;
   #cutReason: string | undefined;
   #tunnelReason: (() => string | undefined) | undefined;
@@ -185,11 +189,19 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
     if (!failure.retryable) return this.#refuse(failure.message, flagOf(failure));
     if (this.#isJoining()) return this.#retryLater(joiningRetryMs);
     const limit = this.#choice?.service.trafficPolicy?.dialAttempts ?? defaultDialAttempts;
-    if (uid === undefined || this.#attempts >= limit) {
-      return this.#refuse(failure.message, flagOf(failure));
-    }
+    if (uid === undefined || this.#attempts >= limit) return this.#giveUp(failure);
     (this.#tried ??= new Set()).add(uid);
     this.#pick(failure);
+  }
+
+  /** No endpoint could be reached. One whose node tunnel is away is worth a wait: the application need not notice. */
+  #giveUp(failure: DialError): void {
+    const { now } = this.#plane.reactor;
+    this.#awayUntil ??= now + awayGraceMs;
+    if (!failure.away || now >= this.#awayUntil) return this.#refuse(failure.message, flagOf(failure));
+    this.#tried = undefined;
+    this.#attempts = 0;
+    this.#retryLater(awayRetryMs);
   }
 
   /** Between two pods of this node, and the other end has admitted it: the kernel may carry the next one. */
@@ -272,7 +284,7 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
       ...(this.#choice.behind && { defaultBalancing: 'least-connections' }),
     });
     if (result.kind === 'none') {
-      if (previous !== undefined) return this.#refuse(previous.message, flagOf(previous));
+      if (previous !== undefined) return this.#giveUp(previous);
       return this.#refuse(result.message, result.reason === 'circuit-open' ? 'UH' : 'CONNECT');
     }
     const { workload, address, port } = result.endpoint;
@@ -352,9 +364,9 @@ export class OutboundConnection implements TrackedConnection, DialHandler {
   }
 
   #spliceOptions() {
-    const { settings, budget } = this.#plane;
+    const { settings } = this.#plane;
     return {
-      budget,
+      budget: this.pod.budget,
       idleTimeoutMs: this.info.destinationService?.trafficPolicy?.idleTimeoutMs ?? settings.idleTimeoutMs,
       halfClosedTimeoutMs: settings.halfClosedTimeoutMs,
     };
@@ -415,7 +427,7 @@ export function endText(end: SpliceEnd): string {
     case 'idle':
       return 'idle timeout';
     case 'overload':
-      return 'the buffer budget of this proxy is spent by slow readers';
+      return "the pod's share of this proxy's buffers is spent by slow readers";
     case 'closed':
       return 'closed by the proxy';
   }

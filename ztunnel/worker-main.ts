@@ -39,7 +39,7 @@ function handle(message: ToWorker): void {
     case 'looked-up':
       return plane.hostnames.answer(message.hostname, message.answer);
     case 'drain':
-      return plane.drain(message.lingerMs, () => post({ kind: 'drained' }));
+      return plane.drain(message.how, () => post({ kind: 'drained' }));
     case 'stop':
       plane.close('the node tunnel stops');
       report.flush();

@@ -14,6 +14,7 @@ import type { LogBatchMessage } from '../mesh/proxy/log-batch.ts';
 import type { WorkerProblem } from '../mesh/proxy/worker-loop.ts';
 import type { MetricsSnapshot } from './metrics.ts';
 import type { ProvenConnection } from './same-node.ts';
+import type { DrainKind } from './worker-drain.ts';
 
 /** Tunables of the data path; see config.ts for their meaning, defaults and ranges. */
 export interface DataPlaneSettings {
@@ -57,12 +58,6 @@ export interface WorkerPod {
  */
 export const leavingLingerMs = 5_000;
 
-/**
- * How long a process that was replaced still accepts at its end, ms: handshakes that began at its listeners, one lost
- * packet and its repetition after a second included.
- */
-export const replacedLingerMs = 1_500;
-
 export type ToWorker =
   | { readonly kind: 'model'; readonly delta: ModelDelta }
   | { readonly kind: 'certificate'; readonly spiffeId: SpiffeId; readonly credentials: TlsCredentials }
@@ -73,8 +68,8 @@ export type ToWorker =
   | { readonly kind: 'query'; readonly id: number; readonly what: 'metrics' | 'connections' }
   /** The answer to `look-up`. */
   | { readonly kind: 'looked-up'; readonly hostname: string; readonly answer: HostnameAnswer }
-  /** Accept nothing more from `lingerMs` on; `drained` comes when the last connection ended. */
-  | { readonly kind: 'drain'; readonly lingerMs: number }
+  /** `drained` comes when the last connection ended. */
+  | { readonly kind: 'drain'; readonly how: DrainKind }
   | { readonly kind: 'stop' };
 
 export type FromWorker =
