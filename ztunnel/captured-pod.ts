@@ -2,6 +2,7 @@
 // namespace. Closing it lets go of the namespace, which the kernel keeps alive as long as one socket of it is open.
 
 import type { FlowMaps } from '../bpf/flow-maps.ts';
+import type { BufferBudget } from '../mesh/io/byte-queue.ts';
 import { IoError } from '../mesh/io/io-error.ts';
 import * as libc from '../mesh/io/libc.ts';
 import { bindSource, configureConnection, configureLocalConnection } from '../mesh/io/socket.ts';
@@ -23,6 +24,8 @@ export class CapturedPod {
   readonly pod: NodePod;
   readonly identity: Identity;
   readonly spiffeId: SpiffeId;
+  /** What its slow readers may hold, and those of whom it sends to: its share of the worker's. */
+  readonly budget: BufferBudget;
   #flowMaps: FlowMaps;
   #netns: number;
   #sockets: SocketStash;
@@ -30,8 +33,13 @@ export class CapturedPod {
   #open = true;
 
   /** @param netns descriptor of the pod's network namespace, which is this object's from here on */
-  constructor(pod: NodePod, netns: number, { flowMaps }: { readonly flowMaps: FlowMaps }) {
+  constructor(
+    pod: NodePod,
+    netns: number,
+    { flowMaps, budget }: { readonly flowMaps: FlowMaps; readonly budget: BufferBudget },
+  ) {
     this.pod = pod;
+    this.budget = budget;
     this.identity = identityOf(pod);
     this.spiffeId = formatSpiffeId(this.identity);
     this.#flowMaps = flowMaps;

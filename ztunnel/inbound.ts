@@ -7,6 +7,7 @@ import type { IncomingConnect, ServerTunnel } from '../mesh/hbone/server-tunnel.
 import { proxyHeader } from '../mesh/hbone/proxy-protocol.ts';
 import { waypointRequired } from '../mesh/hbone/reason-frame.ts';
 import { TunnelSplice } from '../mesh/hbone/splice.ts';
+import type { BufferBudget } from '../mesh/io/byte-queue.ts';
 import { Slab } from '../mesh/io/slab.ts';
 import { familyOf, type SocketAddress } from '../mesh/io/socket-address.ts';
 import { type DialledSocket, TcpDial } from '../mesh/io/tcp-dial.ts';
@@ -32,7 +33,7 @@ const notKnown = 'the destination workload is not known here';
 /** How the caller is answered; the only difference between a tunnelled and a plain connection. */
 export interface InboundCaller {
   /** The connection to the application stands: returns how to drop both sides, and the bytes so far. */
-  join(app: TcpStream, onEnd: (error: string | undefined) => void): JoinedConnection;
+  join(app: TcpStream, options: JoinOptions): JoinedConnection;
   refuse(status: number, reason: string, options?: RefusalOptions): void;
   /** Tells the far side of a joined connection why policies end it; the end follows. */
   announceDenial(reason: string): void;
@@ -41,6 +42,12 @@ export interface InboundCaller {
 export interface RefusalOptions {
   /** A Weft node that has not heard of the waypoint yet may try again. */
   readonly waypointRequired: boolean;
+}
+
+export interface JoinOptions {
+  /** Of the application's pod. */
+  readonly budget: BufferBudget;
+  readonly onEnd: (error: string | undefined) => void;
 }
 
 export interface JoinedConnection {
@@ -204,7 +211,8 @@ export class InboundConnection implements TrackedConnection {
       }
     }
     this.#plane.report.opened(this.info);
-    this.#joined = this.#caller.join(app, (error) => this.#ended(error));
+    const { budget } = this.pod;
+    this.#joined = this.#caller.join(app, { budget, onEnd: (error) => this.#ended(error) });
   }
 
   #end(joined: JoinedConnection, reason: string, flag: ResponseFlag): void {
@@ -256,8 +264,8 @@ export class TunnelCaller implements InboundCaller {
     this.#tunnel = request.tunnel;
   }
 
-  join(app: TcpStream, onEnd: (error: string | undefined) => void): JoinedConnection {
-    const { reactor, budget, settings } = this.#plane;
+  join(app: TcpStream, { budget, onEnd }: JoinOptions): JoinedConnection {
+    const { reactor, settings } = this.#plane;
     const tunnel = this.#tunnel;
     const splice: TunnelSplice = new TunnelSplice(
       reactor,
@@ -301,8 +309,8 @@ export class PlainCaller implements InboundCaller {
     this.#client = client;
   }
 
-  join(app: TcpStream, onEnd: (error: string | undefined) => void): JoinedConnection {
-    const { reactor, budget, settings } = this.#plane;
+  join(app: TcpStream, { budget, onEnd }: JoinOptions): JoinedConnection {
+    const { reactor, settings } = this.#plane;
     const splice: TcpSplice = new TcpSplice(reactor, this.#client, app, {
       budget,
       idleTimeoutMs: settings.idleTimeoutMs,

@@ -1,7 +1,7 @@
 import { createHash, randomFillSync } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BufferBudget, ByteQueue } from './byte-queue.ts';
+import { BufferBudget, BufferShare, ByteQueue } from './byte-queue.ts';
 import { Slab } from './slab.ts';
 import { FAILED, type TcpStream } from './tcp-stream.ts';
 
@@ -86,6 +86,18 @@ describe('ByteQueue', () => {
     expect(second.push(source, 0, 1)).toBe(true);
   });
 
+  it('lends chunks as long as there is room, whoever asks, and takes them back', () => {
+    const whole = new BufferBudget(3 * chunkBytes);
+    const share = new BufferShare(whole);
+    const queue = new ByteQueue(share);
+    expect(queue.fits(chunkBytes)).toBe(true);
+    expect(queue.fits(chunkBytes + 1)).toBe(false);
+    expect(queue.push(source, 0, chunkBytes)).toBe(true);
+    expect([share.used, whole.used]).toEqual([chunkBytes, chunkBytes]);
+    queue.clear();
+    expect([share.used, whole.used]).toEqual([0, 0]);
+  });
+
   it('says FAILED when the stream broke, and clear() still returns everything', () => {
     const budget = new BufferBudget(4 * chunkBytes);
     const queue = new ByteQueue(budget);
@@ -116,3 +128,65 @@ function sha(parts: readonly Buffer[]): string {
   for (const part of parts) hash.update(part);
   return hash.digest('hex');
 }
+
+describe('shares of a buffer budget', () => {
+  /** Takes chunks until the share says no; how many it then has. */
+  const fill = (share: BufferShare): number => {
+    while (share.take() !== undefined);
+    return share.used / chunkBytes;
+  };
+
+  it('one alone gets half, and the half that is left is for whoever comes', () => {
+    const whole = new BufferBudget(120 * chunkBytes);
+    const [greedy, late] = [new BufferShare(whole), new BufferShare(whole)];
+    expect(fill(greedy)).toBe(60);
+    expect(fill(late)).toBe(30);
+  });
+
+  it('several that want all they can get end with equal parts, and one more part stays free', () => {
+    const whole = new BufferBudget(120 * chunkBytes);
+    const shares = [1, 2, 3].map(() => new BufferShare(whole));
+    for (let took = true; took; )
+      took = shares.map((share) => share.take()).some((chunk) => chunk !== undefined);
+    expect(shares.map((share) => share.used / chunkBytes)).toEqual([30, 30, 30]);
+    expect(whole.room / chunkBytes).toBe(30);
+  });
+
+  it('one that had more than its part gets nothing until it is back in it', () => {
+    const whole = new BufferBudget(120 * chunkBytes);
+    const [early, late] = [new BufferShare(whole), new BufferShare(whole)];
+    expect(early.reserve(60 * chunkBytes)).toBe(true);
+    expect(late.reserve(30 * chunkBytes)).toBe(true);
+    early.release(10 * chunkBytes);
+    expect(early.reserve(1)).toBe(false);
+    early.release(10 * chunkBytes);
+    expect(early.room).toBe(5 * chunkBytes);
+  });
+
+  it('whatever is taken and given back, the parts add up to the whole, and never exceed it', () => {
+    const step = fc.record({ share: fc.nat(3), chunks: fc.integer({ min: -4, max: 4 }) });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+        const whole = new BufferBudget(20 * chunkBytes);
+        const shares = [1, 2, 3, 4].map(() => new BufferShare(whole));
+        const held = shares.map((): Slab[] => []);
+        for (const { share: index, chunks } of steps) {
+          const share = shares[index] as BufferShare;
+          const mine = held[index] as Slab[];
+          for (let i = chunks; i > 0; i--) {
+            const chunk = share.take();
+            if (chunk !== undefined) mine.push(chunk);
+          }
+          for (const chunk of mine.splice(0, Math.max(0, -chunks))) share.give(chunk);
+          expect(shares.reduce((total, { used }) => total + used, 0)).toBe(whole.used);
+          expect(whole.used).toBeLessThanOrEqual(whole.limit);
+        }
+        held.forEach((chunks, index) => {
+          for (const chunk of chunks) shares[index]?.give(chunk);
+        });
+        expect(whole.used).toBe(0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});

@@ -1,5 +1,5 @@
-// Bytes that a slow reader has not taken yet. Bounded twice: each queue by the flow-control window of its stream (the
-// owner's business), all queues of a worker together by one budget. Chunks are recycled.
+// Bytes that a slow reader has not taken yet. Bounded three times: each queue by the flow-control window of its stream (the
+// owner's business), those of one pod by its share, all of a worker by one budget. Chunks are recycled.
 
 import { HEAD_ROOM, Slab } from './slab.ts';
 import { FAILED } from './tcp-stream.ts';
@@ -25,27 +25,70 @@ export class BufferBudget {
     this.limit = limit;
   }
 
+  /** Bytes that may still be taken. */
+  get room(): number {
+    return this.limit - this.used;
+  }
+
   /** A chunk of 32 KiB, or undefined when the budget is spent. */
   take(): Slab | undefined {
-    if (this.used + chunkSize > this.limit) return undefined;
-    this.used += chunkSize;
+    if (!this.reserve(chunkSize)) return undefined;
     return this.#spare.pop() ?? new Slab(chunkEnd);
   }
 
   give(chunk: Slab): void {
-    this.used -= chunkSize;
+    this.release(chunkSize);
     if (this.#spare.length < maxSpareChunks) this.#spare.push(chunk);
   }
 
   /** For memory of another form, in bytes: false when the budget is spent. `release` is to follow. */
   reserve(bytes: number): boolean {
-    if (this.used + bytes > this.limit) return false;
+    if (bytes > this.room) return false;
     this.used += bytes;
     return true;
   }
 
   release(bytes: number): void {
     this.used -= bytes;
+  }
+}
+
+/**
+ * What one pod may take of a budget: never more than it leaves free. Alone it gets half; of n that want more than they
+ * can get each has one of n + 1 equal parts, and the last part stays free for whoever comes. So no pod can spend what
+ * another one needs, and no count of pods has to be known (dynamic thresholds: Choudhury and Hahne 1998).
+ */
+export class BufferShare extends BufferBudget {
+  readonly #whole: BufferBudget;
+
+  constructor(whole: BufferBudget) {
+    super(whole.limit);
+    this.#whole = whole;
+  }
+
+  override get room(): number {
+    return Math.floor((this.#whole.room - this.used) / 2);
+  }
+
+  override take(): Slab | undefined {
+    if (chunkSize > this.room) return undefined;
+    const chunk = this.#whole.take();
+    if (chunk !== undefined) this.used += chunkSize;
+    return chunk;
+  }
+
+  override give(chunk: Slab): void {
+    this.used -= chunkSize;
+    this.#whole.give(chunk);
+  }
+
+  override reserve(bytes: number): boolean {
+    return super.reserve(bytes) && this.#whole.reserve(bytes);
+  }
+
+  override release(bytes: number): void {
+    super.release(bytes);
+    this.#whole.release(bytes);
   }
 }
 
@@ -67,7 +110,7 @@ export class ByteQueue {
   fits(length: number): boolean {
     const inLast = this.#chunks.length === 0 ? 0 : chunkEnd - this.#tail;
     const chunks = Math.ceil(Math.max(0, length - inLast) / chunkSize);
-    return this.#budget.used + chunks * chunkSize <= this.#budget.limit;
+    return chunks * chunkSize <= this.#budget.room;
   }
 
   /** Copies `length` bytes; false when the budget is spent (what fitted stays queued, the owner gives up). */
