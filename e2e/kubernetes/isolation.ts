@@ -10,8 +10,8 @@ export interface Isolation {
   readonly stateRoot: string;
   /** Folder with the CRDs of Gateway API: `standard/` and `experimental/`; undefined if it could not be had. */
   readonly gatewayCrds?: string;
-  /** The program of Helm. */
-  readonly helm: string;
+  /** The program of Helm; undefined for a run that asks nothing of it. */
+  readonly helm?: string;
 }
 
 const variable = 'WEFT_KUBE_RUN';
@@ -49,5 +49,7 @@ export function gatewayCrds(): string | undefined {
 }
 
 export function helmProgram(): string {
-  return isolation().helm;
+  const { helm } = isolation();
+  if (helm === undefined) throw new RigError('NOT_STARTED', 'This run was started without Helm');
+  return helm;
 }
