@@ -69,6 +69,7 @@ export interface PodEntry {
   readonly uid: string;
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
+  /** 0: of a pod that was let go; nothing of it is led anywhere. */
   readonly outboundPort: number;
   readonly dnsPort?: number;
 }
@@ -92,7 +93,7 @@ export function encodePod(pod: PodEntry): Buffer {
     writeAddress(out, 16, pod.ipv6);
     flags |= POD_HAS_IPV6;
   }
-  if (pod.dnsPort !== undefined) flags |= POD_CAPTURES_DNS;
+  if (pod.dnsPort !== undefined && pod.outboundPort !== 0) flags |= POD_CAPTURES_DNS;
   out.writeUInt32LE(flags, 32);
   out.writeUInt16LE(pod.outboundPort, 36);
   out.writeUInt16LE(pod.dnsPort ?? 0, 38);

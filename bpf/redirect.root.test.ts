@@ -310,6 +310,32 @@ describe.skipIf(skipKernelTests)(`the life of capture${skipReason}`, () => {
     }
   });
 
+  it('lets a pod go whose DNS query is under way: the answer still comes from the resolver that was asked', async () => {
+    const redirect = open({ pinned: false });
+    const udp = withNetns(pod.netnsPath, () => bindUdp({ address: pod.ipv4, port: dnsPort }));
+    const server = dgram.createSocket('udp4', (_, client) => {
+      redirect.detach('pod', { answering: true });
+      server.send('answer', client.port, client.address);
+    });
+    server.bind({ fd: udp });
+    closing.push(() => server.close());
+    const { capture } = proxyFor(redirect);
+    for (const kind of ['udp', 'udp-unconnected'] as const) {
+      redirect.attach('pod', { ...capture, dnsListeners: [udp] });
+      const seen = await network.dial(pod, kind, [far, 53]);
+      expect(seen).toMatchObject({ source: `${far} 53`, reply: 'answer' });
+      expect(redirect.listPods()).toEqual([]);
+    }
+    await network.serve(peer, 'serve', ['0.0.0.0', 8080]);
+    expect(await network.dial(pod, 'blocking', [peer.ipv4, 8080])).toMatchObject({
+      peer: `${peer.ipv4} 8080`,
+    });
+    redirect.endAnswers('pod');
+    redirect.attach('pod', capture);
+    redirect.endAnswers('pod');
+    expect(redirect.listPods()).toMatchObject([{ uid: 'pod', attached: true }]);
+  });
+
   it('keeps the disguise of a connection whose pod was detached meanwhile', async () => {
     const redirect = open({ pinned: false });
     redirect.attach('pod', proxyFor(redirect).capture);

@@ -51,6 +51,8 @@ export class Redirect {
   #pods: BpfMap;
   #addresses: PodAddresses;
   #attached = new Map<string, Attachment>();
+  /** Namespaces of pods that were let go and still get answers, by uid. */
+  #answering = new Map<string, bigint>();
   #open = true;
 
   /**
@@ -162,6 +164,7 @@ export class Redirect {
         }
         throw error;
       }
+      if (this.#answering.get(podUid) === cookie) this.#answering.delete(podUid);
       const netnsInode = BigInt(fstatSync(netns).ino);
       this.#replaceAttachment(podUid, { ...link, cookie, netnsInode });
       withNetnsFd(netns, allowPortReuse);
@@ -173,17 +176,33 @@ export class Redirect {
 
   /**
    * Ends capture of a pod, also one that an earlier process attached; no error if it is not captured. Established
-   * connections live on. Does nothing to a pod that a newer process has taken over.
+   * connections live on. With `answering` so do DNS queries and handshakes that are under way, until endAnswers().
+   * Does nothing to a pod that a newer process has taken over.
    */
-  detach(podUid: string): void {
+  detach(podUid: string, { answering = false }: { readonly answering?: boolean } = {}): void {
     this.#assertOpen();
-    this.#exclusively(() => this.#detach(podUid));
+    this.#exclusively(() => this.#detach(podUid, answering));
   }
 
-  #detach(podUid: string): void {
+  /** What was under way when the pod was let go is over. Nothing if it is captured again. */
+  endAnswers(podUid: string): void {
+    this.#assertOpen();
+    const cookie = this.#answering.get(podUid);
+    this.#answering.delete(podUid);
+    if (cookie === undefined || this.#outbound.replaced) return;
+    this.#exclusively(() => this.#pods.delete(cookieKey(cookie)));
+  }
+
+  #detach(podUid: string, answering: boolean): void {
     const own = this.#attached.get(podUid);
     this.#attached.delete(podUid);
-    if (own !== undefined) return this.#end(own);
+    if (own !== undefined) {
+      // Without an entry answers would come from the listener itself, a stranger to who asked.
+      const entry = answering ? this.#pods.get(cookieKey(own.cookie)) : undefined;
+      const left = entry && encodePod({ ...decodePod(entry), outboundPort: 0 });
+      if (this.#end(own, left) && left !== undefined) this.#answering.set(podUid, own.cookie);
+      return;
+    }
     if (this.#outbound.replaced) return;
     for (const { uid, netnsCookie } of this.listPods()) {
       if (uid === podUid) this.#endInherited(netnsCookie);
@@ -199,6 +218,7 @@ export class Redirect {
       if (value === undefined) continue;
       const { uid } = decodePod(value);
       const netnsCookie = key.readBigUInt64LE();
+      if (this.#answering.get(uid) === netnsCookie) continue;
       pods.push({ uid, netnsCookie, attached: this.#attached.get(uid)?.cookie === netnsCookie });
     }
     return pods;
@@ -301,14 +321,16 @@ export class Redirect {
     else this.#end(previous);
   }
 
-  #end({ cookie, fd, programId }: Attachment): void {
+  /** False for what a newer process has taken over. */
+  #end({ cookie, fd, programId }: Attachment, left?: Buffer): boolean {
     const takenOver = this.#outbound.replaced || linkProgramId(fd) !== programId;
     if (takenOver) {
       closeSync(fd);
-      return;
+      return false;
     }
-    this.#forget(cookie);
+    this.#forget(cookie, left);
     endLink(fd, this.#pins?.inbound(cookie));
+    return true;
   }
 
   #endInherited(cookie: bigint): void {
@@ -317,8 +339,9 @@ export class Redirect {
     if (path !== undefined && existsSync(path)) endLink(openPinned(path), path);
   }
 
-  #forget(cookie: bigint): void {
-    this.#pods.delete(cookieKey(cookie));
+  #forget(cookie: bigint, left?: Buffer): void {
+    if (left === undefined) this.#pods.delete(cookieKey(cookie));
+    else this.#pods.set(cookieKey(cookie), left);
     this.#addresses.release(cookie);
   }
 

@@ -13,7 +13,7 @@ import type { SameNode } from './same-node.ts';
 import type { PodListeners } from './worker-messages.ts';
 
 export interface PodCapturerOptions {
-  readonly redirect: Pick<Redirect, 'attach' | 'detach' | 'listPods'>;
+  readonly redirect: Pick<Redirect, 'attach' | 'detach' | 'endAnswers' | 'listPods'>;
   readonly workers: readonly Pick<DataWorker, 'post'>[];
   readonly dns: Pick<PodDns, 'addPod' | 'removePod'>;
   /** Absent: every connection goes through the proxy. */
@@ -22,6 +22,8 @@ export interface PodCapturerOptions {
 
 export class PodCapturer {
   #options: PodCapturerOptions;
+  /** Pods that were let go whose DNS still answers. */
+  #leaving = new Set<WorkloadUid>();
 
   constructor(options: PodCapturerOptions) {
     this.#options = options;
@@ -41,6 +43,7 @@ export class PodCapturer {
       const listeners = sets[index];
       if (listeners !== undefined) worker.post({ kind: 'pod-added', workerPod: { pod, listeners } });
     }
+    this.#leaving.delete(pod.uid);
     sameNode?.podCaptured(pod, { ...attached, netnsPath });
   }
 
@@ -65,12 +68,21 @@ export class PodCapturer {
     }
   }
 
-  /** `drain`: what is open may finish. */
+  /** `drain`: what is open may finish, and DNS queries under way are answered until settle(). */
   release(uid: WorkloadUid, how: 'drain' | 'now'): void {
     const { redirect, dns, workers } = this.#options;
-    redirect.detach(uid);
-    dns.removePod(uid);
+    redirect.detach(uid, { answering: how === 'drain' });
+    if (how === 'drain') this.#leaving.add(uid);
+    else dns.removePod(uid);
     for (const worker of workers) worker.post({ kind: 'pod-removed', uid, how });
+  }
+
+  /** Some seconds after a release with `drain`; does nothing to a pod that is captured again. */
+  settle(uid: WorkloadUid): void {
+    if (!this.#leaving.delete(uid)) return;
+    const { redirect, dns } = this.#options;
+    redirect.endAnswers(uid);
+    dns.removePod(uid);
   }
 
   /** The kernel forgets what it lets the pod do past the proxy. To be called before release(), captured or not. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ip, makeNodePod } from '../mesh/model/fixture.ts';
 import { PodWorld } from './testing/pod-world.ts';
+import { leavingLingerMs } from './worker-messages.ts';
 
 const starting = makeNodePod('a');
 const running = { ...starting, addresses: [ip('10.0.0.1')] };
@@ -134,6 +135,20 @@ describe('PodManager', () => {
     expect(world.pods.knownPod('uid-a')).toBeUndefined();
     world.clock.advance(3_600_000);
     expect(world.certificates.wanted).toEqual([]);
+  });
+
+  test('a pod that is let go gets its last answers for some seconds; one that is gone gets none', () => {
+    using world = new PodWorld();
+    for (const how of ['let go', 'gone']) {
+      world.run(running, 'one');
+      world.tell(running);
+      world.issue(running);
+      if (how === 'gone') world.forget('a');
+      else world.tell({ ...running, enrolled: false });
+      expect([world.captured.size, world.settledPods.length]).toEqual([0, how === 'gone' ? 1 : 0]);
+      world.clock.advance(leavingLingerMs);
+      expect(world.settledPods).toEqual([running.uid]);
+    }
   });
 
   test('a pod whose address is taken away waits for its next start', () => {

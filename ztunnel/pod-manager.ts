@@ -280,6 +280,7 @@ export class PodManager {
     if (how === 'now' || state !== 'captured') return this.#releaseCertificate(pod);
     const timer = this.#options.clock.after(leavingLingerMs, () => {
       this.#lingering.delete(timer);
+      this.#options.capturer.settle(pod.uid);
       this.#releaseCertificate(pod);
     });
     this.#lingering.add(timer);

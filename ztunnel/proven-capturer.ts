@@ -61,6 +61,10 @@ export class ProvenCapturer implements Capturer {
     capturer.release(uid, how);
   }
 
+  settle(uid: WorkloadUid): void {
+    this.#options.capturer.settle(uid);
+  }
+
   revoke(uid: WorkloadUid, how: 'drain' | 'now'): void {
     this.#options.capturer.revoke(uid, how);
   }

@@ -62,6 +62,8 @@ export class PodWorld implements Disposable {
   trouble: string | undefined;
   readonly pods: PodManager;
   settled = 0;
+  /** Whose DNS queries under way were given up, in order. */
+  readonly settledPods: WorkloadUid[] = [];
   /** Namespaces that are held open. */
   held = 0;
   #directory = mkdtempSync(join(tmpdir(), 'weft-pods-'));
@@ -79,6 +81,7 @@ export class PodWorld implements Disposable {
         release: (uid) => {
           if (!this.captured.delete(uid)) throw new Error(`Released ${uid}, which was not captured`);
         },
+        settle: (uid) => void this.settledPods.push(uid),
         revoke: () => {},
         forgetIdentity: () => {},
         endInherited: () => {},
