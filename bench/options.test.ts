@@ -21,7 +21,7 @@ test('lists keep the order of the table, whatever order was typed', () => {
 test.each([
   [['--peers', 'envoy'], 'got "envoy"'],
   [['--only', ''], 'got ""'],
-  [['--rounds', '0'], 'from 1 to 9999, got "0"'],
+  [['--rounds', '0'], 'from 1 to 999999, got "0"'],
   [['--seconds', '1.55'], 'got "1.55"'],
   [['--seconds', '0'], 'got "0"'],
   [['--soak', '0'], 'got "0"'],

@@ -31,6 +31,7 @@ minutes and a machine that does nothing else.
   --quick            one round of 1 s a measurement, and 2,000 idle connections
   --rounds N         rounds, each of all peers in turn (default 3)
   --seconds N        length of each measured window (default 1.2); round trips take three of two thirds
+  --idle N           connections held for the memory figures, as far as descriptors allow (default 10,000)
   --only LIST        of ${measurementNames.join(', ')}
   --peers LIST       of ${peerNames.join(', ')}
   --json FILE        where the results go (default bench/results/DATE.json; partial runs write none)
@@ -64,6 +65,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
       quick: flag,
       rounds: text,
       seconds: text,
+      idle: text,
       only: text,
       peers: text,
       json: text,
@@ -85,7 +87,7 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
     effort: {
       seconds: seconds(values.seconds, quick ? 1 : 1.2),
       rampSeconds: 0.3,
-      idleConnections: quick ? 2000 : 10_000,
+      idleConnections: wholeNumber('idle', values.idle, quick ? 2000 : 10_000),
     },
     json: values.json ?? (partial ? '' : undefined),
     compare: values.compare,
@@ -100,8 +102,8 @@ export function parseBenchOptions(argv: readonly string[]): BenchOptions {
 
 function wholeNumber(name: string, given: string | undefined, fallback: number): number {
   if (given === undefined) return fallback;
-  if (/^[1-9][0-9]{0,3}$/.test(given)) return Number(given);
-  throw new BenchError('usage', `Option --${name} takes a whole number from 1 to 9999, got "${given}"`);
+  if (/^[1-9][0-9]{0,5}$/.test(given)) return Number(given);
+  throw new BenchError('usage', `Option --${name} takes a whole number from 1 to 999999, got "${given}"`);
 }
 
 function seconds(given: string | undefined, fallback: number): number {
