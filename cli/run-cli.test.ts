@@ -204,7 +204,7 @@ describe('weft status, config dump and uncapture', () => {
     ];
     dump = {
       certificates,
-      workloadState: { 1: { state: 'Up', info } },
+      workloadState: { 1: { state: 'Up', earlierConnections: 3, info } },
       workloads: [1, 2],
       services: [],
       policies: [],
@@ -213,7 +213,7 @@ describe('weft status, config dump and uncapture', () => {
     expect(code).toBe(0);
     expect(out).toMatch(/2 workloads/);
     expect(out).toMatch(/controller +accepts every object/);
-    expect(out).toMatch(/✓ shop\/web/);
+    expect(out).toMatch(/✓ shop\/web.*, 3 from before it was captured/);
     expect(out).toMatch(/✓ spiffe:.*until 2026-01-01/);
   });
 

@@ -15,6 +15,8 @@ interface PodState {
   readonly state: string;
   /** Why it is not captured. */
   readonly reason?: string;
+  /** Open connections that are older than the capture: the mesh leaves them alone. */
+  readonly earlierConnections?: number;
   readonly info: { readonly name: string; readonly namespace: string };
   readonly connections?: { readonly inbound?: readonly unknown[]; readonly outbound?: readonly unknown[] };
 }
@@ -87,7 +89,9 @@ function describePod(pod: PodState): string {
   const name = `${pod.info.namespace}/${pod.info.name}`;
   const why = pod.reason === undefined ? '' : `: ${pod.reason}`;
   if (!isUp(pod)) return `✗ ${name.padEnd(40)} ${pod.state}${why}`;
-  return `✓ ${name.padEnd(40)} ${pod.state}, ${inbound.length} in, ${outbound.length} out`;
+  const earlier = pod.earlierConnections ?? 0;
+  const older = earlier === 0 ? '' : `, ${earlier} from before it was captured`;
+  return `✓ ${name.padEnd(40)} ${pod.state}, ${inbound.length} in, ${outbound.length} out${older}`;
 }
 
 function describeCertificate({ identity, state, certChain }: Certificate): string {

@@ -301,7 +301,7 @@ export class Controller {
     this.#pods.update(model);
     this.#waypoints.update(model, resources);
     this.#publisher.publish(model);
-    this.#nodes.prune(new Set([...model.pods.values()].map(({ node }) => node)));
+    this.#nodes.prune(() => new Set([...model.pods.values()].map(({ node }) => node)));
     this.#cluster?.onTranslated({ model, statuses }, { resources, problems });
     this.#statuses = statuses;
     this.#problems = problems;

@@ -3,6 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { detachLinks } from '../bpf/testing/detach-links.ts';
 import { skipKernelTests, skipReason } from '../bpf/testing/kernel-suite.ts';
 import { withNetns } from '../mesh/io/netns.ts';
 import { systemClock } from '../mesh/runtime/clock.ts';
@@ -57,14 +58,24 @@ describe.skipIf(skipKernelTests)(`a self-probe${skipReason}`, () => {
     },
   );
 
-  it('says that a pod is bypassed when the answer is of another process', async () => {
+  it('says that a pod is bypassed when somebody detached the hooks, and sends nothing', async () => {
+    detachLinks('cgroup');
+    const before = segmentsSent();
+    expect(await probe('ipv4')).toEqual({ kind: 'bypassed' });
+    expect(await probe('ipv6')).toEqual({ kind: 'bypassed' });
+    expect(segmentsSent()).toBe(before);
+    pod.node.redirect.reattachHooks();
+    expect(await probe('ipv4')).toMatchObject({ kind: 'proved' });
+  });
+
+  it('fails when the answer is of another process', async () => {
     const { flows } = pod.node;
     const target = { netnsPath: pod.netnsPath, podUid: pod.workload.uid, family: 'ipv4' as const };
     const context = { flowMaps: flows, secret: 'another', clock: systemClock, timeoutMs: 500 };
     expect(await probeOutbound(target, context)).toMatchObject({ kind: 'failed', reason: 'WrongAnswer' });
   });
 
-  it('fails where a pod does not let it send nothing first', async () => {
+  it('is not tried in a pod whose settings have connect() send at once', async () => {
     withNetns(pod.netnsPath, () => writeFileSync('/proc/sys/net/ipv4/tcp_fastopen', '0'));
     expect(await probe('ipv4')).toMatchObject({ kind: 'impossible' });
   });

@@ -127,12 +127,12 @@ describe('NodeTable', () => {
     const session = table.open('node-1');
     session.receive(complete());
     session.close();
-    table.prune(new Set());
+    table.prune(() => new Set());
     expect(table.views()).toHaveLength(1);
     clock.advance(30_000);
-    table.prune(new Set(['node-1']));
+    table.prune(() => new Set(['node-1']));
     expect(table.views()).toHaveLength(1);
-    table.prune(new Set());
+    table.prune(() => new Set());
     expect(table.views()).toEqual([]);
   });
 });

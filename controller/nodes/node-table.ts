@@ -118,10 +118,12 @@ export class NodeTable {
     return [...this.#nodes.values()].filter(({ told }) => told.size > 0).map(viewOf);
   }
 
-  /** Forgets nodes that fell silent and are not in `present` any more. */
-  prune(present: { has(node: string): boolean }): void {
-    for (const [name, { silent, open }] of this.#nodes)
-      if (silent && open === 0 && !present.has(name)) this.#nodes.delete(name);
+  /** Forgets nodes that fell silent and are not of those that `present` gives, which is asked only if there are such. */
+  prune(present: () => { has(node: string): boolean }): void {
+    const candidates = [...this.#nodes.values()].filter(({ silent, open }) => silent && open === 0);
+    if (candidates.length === 0) return;
+    const known = present();
+    for (const { name } of candidates) if (!known.has(name)) this.#nodes.delete(name);
   }
 
   close(): void {

@@ -14,7 +14,7 @@ import { type HostNetworkPod, PodConditions } from './pod-conditions.ts';
 
 const start = 1_700_000_000_000;
 const startText = '2023-11-14T22:13:20Z';
-const key = (name: string): ObjectKey => `shop/${name}` as ObjectKey;
+const key = (name: string): ObjectKey => `shop/${name}`;
 
 function makePod(name: string, overrides: Partial<NodePod> = {}): NodePod {
   return {

@@ -3,7 +3,7 @@
 // pod's status is left alone (strategic merge by type). A pod that left the mesh loses the condition.
 
 import type { Model } from '../../mesh/model/model.ts';
-import { referencedPod } from '../../mesh/model/node-pod.ts';
+import { type NodePod, referencedPod } from '../../mesh/model/node-pod.ts';
 import type { WorkloadUid } from '../../mesh/model/workload.ts';
 import type { Clock, Timer } from '../../mesh/runtime/clock.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
@@ -37,6 +37,7 @@ export interface HostNetworkPod {
 
 /** What the condition of a pod follows from. */
 interface Subject {
+  readonly key: ObjectKey;
   readonly namespace: string;
   readonly name: string;
   /** `metadata.uid`. */
@@ -80,15 +81,13 @@ export class PodConditions {
   /** Everything translation says now. */
   update(model: Pick<Model, 'pods'>, hostNetwork: readonly HostNetworkPod[]): void {
     const subjects = new Map<ObjectKey, Subject>();
-    for (const { uid, namespace, name, node, netns, enrolled } of model.pods.values()) {
-      const podUid = referencedPod(netns);
-      if (podUid === undefined) continue;
-      const about = enrolled ? ({ kind: 'pod', node, uid } as const) : ({ kind: 'none' } as const);
-      subjects.set(objectKey(namespace, name), { namespace, name, podUid, about });
+    for (const pod of model.pods.values()) {
+      const subject = subjectOf(pod);
+      if (subject !== undefined) subjects.set(subject.key, subject);
     }
     for (const { namespace, name, uid } of hostNetwork) {
-      const about = { kind: 'host-network' } as const;
-      subjects.set(objectKey(namespace, name), { namespace, name, podUid: uid, about });
+      const key = objectKey(namespace, name);
+      subjects.set(key, { key, namespace, name, podUid: uid, about: { kind: 'host-network' } });
     }
     const before = this.#subjects;
     this.#subjects = subjects;
@@ -256,7 +255,24 @@ export class PodConditions {
   }
 }
 
+/** Of each pod that did not change the same: most of a large cluster in most translations. */
+const subjectsOfPods = new WeakMap<NodePod, Subject>();
+
+/** Undefined for a pod that no Kubernetes has. */
+function subjectOf(pod: NodePod): Subject | undefined {
+  const known = subjectsOfPods.get(pod);
+  if (known !== undefined) return known;
+  const { uid, namespace, name, node, netns, enrolled } = pod;
+  const podUid = referencedPod(netns);
+  if (podUid === undefined) return undefined;
+  const about = enrolled ? ({ kind: 'pod', node, uid } as const) : ({ kind: 'none' } as const);
+  const subject = { key: objectKey(namespace, name), namespace, name, podUid, about };
+  subjectsOfPods.set(pod, subject);
+  return subject;
+}
+
 function isSameSubject(a: Subject | undefined, b: Subject): boolean {
+  if (a === b) return true;
   if (a?.podUid !== b.podUid || a.about.kind !== b.about.kind) return false;
   return a.about.kind !== 'pod' || b.about.kind !== 'pod' || a.about.node === b.about.node;
 }

@@ -2,7 +2,7 @@
 // happens to its node, and a pod that somebody took out of capture by hand sends nothing that is taken in plaintext.
 
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { sessionCluster } from '../../cluster/session.ts';
 import { appNamespace } from '../app-namespace.ts';
 import { installMesh, meshRunning } from '../mesh-installation.ts';
@@ -53,6 +53,7 @@ const captured = 'True Captured';
 
 describe('the capture of pods, as the cluster is told of it', () => {
   const app = appNamespace(cluster, namespace);
+  let isAway = false;
 
   beforeAll(async () => {
     await installMesh(cluster, '--ha');
@@ -60,7 +61,7 @@ describe('the capture of pods, as the cluster is told of it', () => {
   });
   afterAll(async () => {
     await signalNodeTunnel(cluster, node, 'CONT');
-    await cluster.restartNode(node);
+    if (isAway) await cluster.restartNode(node);
     await meshRunning(kubectl);
     await app.remove();
   }, 180_000);
@@ -95,6 +96,10 @@ describe('the capture of pods, as the cluster is told of it', () => {
         metadata: { name: 'strict', namespace },
         spec: { mtls: { mode: 'STRICT' } },
       };
+      onTestFinished(async () => {
+        await signalNodeTunnel(cluster, node, 'CONT');
+        await kubectl.ok(['delete', 'peerauthentication', 'strict', '-n', namespace]);
+      });
       await kubectl.apply(JSON.stringify(policy));
       // Deaf, it can not put right what is done next.
       await signalNodeTunnel(cluster, node, 'STOP');
@@ -106,14 +111,15 @@ describe('the capture of pods, as the cluster is told of it', () => {
       const served = async () => expect(await app.callFrom(node, 'http://web/', 4)).toHaveLength(4);
       await vi.waitFor(served, { timeout: 30_000, interval: 200 });
       await untilAll(captured);
-      await kubectl.ok(['delete', 'peerauthentication', 'strict', '-n', namespace]);
     },
   );
 
   test('is unknown while the node is away, and right again after it is back', async () => {
+    isAway = true;
     await cluster.killNode(node);
     await untilAll('Unknown NodeNotReporting', { onNode: node, timeout: 90_000 });
     await cluster.restartNode(node);
+    isAway = false;
     await meshRunning(kubectl);
     await kubectl.ok(['wait', '-n', namespace, '--for=condition=Ready', 'pod', '--all', '--timeout=90s']);
     await untilAll(captured, { timeout: 60_000 });
