@@ -10,11 +10,14 @@ export interface Footprint {
   readonly namespaces: number;
   /** Files on the node's bpffs. */
   readonly pins: number;
-  /** By map; none where the node has not the project's files. */
+  /** By map, but for those that forget the oldest by themselves; none where the node has not the project's files. */
   readonly mapEntries: Readonly<Record<string, number>>;
   /** MiB of resident memory. */
   readonly memory: number;
 }
+
+/** Entries of handshakes that failed stay until their place is needed. */
+const forgetful = /\/flows$/;
 
 const program = fileURLToPath(new URL('map-entries-main.ts', import.meta.url));
 
@@ -42,7 +45,7 @@ export async function footprint(cluster: Cluster, node: string): Promise<Footpri
     descriptors: value('descriptors'),
     namespaces: value('namespaces'),
     pins: value('pins'),
-    mapEntries: JSON.parse(entries) as Record<string, number>,
+    mapEntries: Object.fromEntries(entries.filter(([map]) => !forgetful.test(map))),
     memory: value('memory'),
   };
 }
