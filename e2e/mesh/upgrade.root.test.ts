@@ -96,6 +96,24 @@ describe.skipIf(skipKernelTests)(`one node tunnel after the other${skipReason}`,
   );
 
   test(
+    'one that can not capture what was captured is never ready, and its pods are served as before',
+    async () => {
+      const [node] = mesh.nodes as [LabHost];
+      // Two addresses for each of nine workers: more listeners than a pod can have.
+      const broken = spawnTunnel(node, 'broken', 22_000, ['--workers', '9']);
+      await broken.waitForLine(/Pod is not captured/, { timeoutMs: 30_000 });
+      const { status, body } = await mesh.ask(node.name, 22_021, '/healthz/ready');
+      expect([status, body]).toEqual([500, 'not ready, pending: pods of this node\n']);
+      for (let i = 0; i < 5; i++) expect((await callApi(web, far.v4)).client).toBe(web.v4);
+      expect(await broken.stop('SIGTERM', 30_000)).toBe(0);
+      const { process } = await takeOver(node);
+      expect(await process.stop('SIGTERM', 30_000)).toBe(0);
+      expect((await callApi(web, far.v4)).client).toBe(web.v4);
+    },
+    timeout,
+  );
+
+  test(
     'the last of several wins, and the others change nothing when they end',
     async () => {
       const [node] = mesh.nodes as [LabHost];
@@ -134,7 +152,7 @@ describe.skipIf(skipKernelTests)(`one node tunnel after the other${skipReason}`,
     return process;
   }
 
-  function spawnTunnel(node: LabHost, name: string, base: number): LabProcess {
+  function spawnTunnel(node: LabHost, name: string, base: number, more: readonly string[] = []): LabProcess {
     const flags = [
       '--admin-port',
       `${base}`,
@@ -144,7 +162,7 @@ describe.skipIf(skipKernelTests)(`one node tunnel after the other${skipReason}`,
       '20000',
     ];
     flags.push('--readiness-port', `${base + 21}`);
-    return mesh.program(node, name, mesh.tunnelArguments(node, flags));
+    return mesh.program(node, name, mesh.tunnelArguments(node, [...flags, ...more]));
   }
 
   async function callService(host: string): Promise<true> {
