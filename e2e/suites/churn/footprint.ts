@@ -39,8 +39,9 @@ export async function footprint(cluster: Cluster, node: string): Promise<Footpri
     if (Number.isNaN(found)) throw new ClusterError('command', `Node ${node} told no ${name}`);
     return found;
   };
-  const entries =
+  const counts =
     cluster.backend === 'local' ? await onNode(cluster, node, [process.execPath, program]) : '{}';
+  const entries = Object.entries(JSON.parse(counts) as Record<string, number>);
   return {
     descriptors: value('descriptors'),
     namespaces: value('namespaces'),
