@@ -45,7 +45,8 @@ export class EarlierConnections {
 
   /**
    * To be called just before a pod is captured for the first time by this process. What an earlier process led is known to
-   * the kernel and not counted; plaintext that one still serves from outside the mesh, in an upgrade, is.
+   * the kernel and not counted; what that one let into the pod is, as long as it lives: plaintext from outside the mesh that
+   * it still serves in an upgrade, and the accepting ends of the same-node path.
    */
   begin(pod: NodePod, netnsPath: string): void {
     const open = this.#look(netnsPath, (connection) => isEarlier(connection, pod));

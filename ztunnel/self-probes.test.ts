@@ -10,6 +10,7 @@ import { SelfProbes } from './self-probes.ts';
 
 const proved: ProbeResult = { kind: 'proved', proof: { process: 1, worker: 0, podUid: 'a' } };
 const noAnswer: ProbeResult = { kind: 'failed', reason: 'NoAnswer', message: 'nobody answered' };
+const noListener: ProbeResult = { kind: 'failed', reason: 'NoListener', message: 'nobody listens' };
 
 function makePod(name: string): NodePod {
   return {
@@ -102,12 +103,25 @@ describe('SelfProbes', () => {
   it('says that a pod has failed only after a second bad proof, and then captures it anew', async () => {
     const rig = new Rig();
     const { uid } = await rig.capture('web');
-    rig.result = noAnswer;
+    rig.result = noListener;
     await rig.advance(5_000);
     expect(rig.probes.state(uid)?.state).toBe('captured');
     expect(rig.recaptured).toEqual([]);
     await rig.advance(500);
+    expect(rig.probes.state(uid)).toMatchObject({ state: 'failed', reason: 'NoListener' });
+    expect(rig.recaptured).toEqual([`${uid} NoListener`]);
+  });
+
+  it('gives a worker that is busy longer before it captures a pod anew', async () => {
+    const rig = new Rig();
+    const { uid } = await rig.capture('web');
+    rig.result = noAnswer;
+    await rig.advance(5_000);
+    await rig.advance(500);
     expect(rig.probes.state(uid)).toMatchObject({ state: 'failed', reason: 'NoAnswer' });
+    await rig.advance(5_000);
+    expect(rig.recaptured).toEqual([]);
+    await rig.advance(5_000);
     expect(rig.recaptured).toEqual([`${uid} NoAnswer`]);
   });
 

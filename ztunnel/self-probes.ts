@@ -74,6 +74,7 @@ const retryMs = 500;
 const maxParallel = 8;
 /** A worker that is busy for a moment is no failure. */
 const failuresToTell = 2;
+const failuresToRepairSilence = 4;
 
 /** A foreign port stands for all others: steering knows two kinds. */
 const steeredPorts = [ports.hbone, 80];
@@ -211,8 +212,9 @@ export class SelfProbes {
     const { clock, redirect, recapture, metrics, logger } = this.#options;
     const now = clock.monotonic();
     if (reason === 'CgroupOutside' || now < entry.repairAfter) return;
-    // One that was slow once is asked a second time before its listeners are made anew.
-    if (state === 'failed' && entry.failures < failuresToTell) return;
+    // New listeners are no help for a worker that is busy.
+    const patience = reason === 'NoAnswer' ? failuresToRepairSilence : failuresToTell;
+    if (state === 'failed' && entry.failures < patience) return;
     entry.repairAfter = now + entry.repairs.next();
     metrics.repaired();
     try {
