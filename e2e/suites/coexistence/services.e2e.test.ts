@@ -94,7 +94,7 @@ describe('in a captured namespace', () => {
     }
   });
 
-  test('session affinity by ClientIP is not kept: the mesh balances, and says so on the Service', async () => {
+  test('session affinity by ClientIP is not kept: the mesh balances', async () => {
     const [node = ''] = nodes;
     const answers = await app.callFrom(node, 'http://sticky/', 32);
     expect(new Set(answers.map(({ pod }) => pod)).size).toBe(nodes.length);
