@@ -9,11 +9,8 @@ import type { Tally } from './tally.ts';
 /** Compilers have the machine to themselves. */
 const first: readonly Stage[] = [programs, checks];
 
-/** Of the stages that wait for real processes at most two are under way. */
-const lanes: readonly (readonly Stage[])[] = [
-  [unit, kernel],
-  [kubernetes, endToEnd],
-];
+/** About as long as one another. What measures the same kernel, or starts API servers, is in one lane. */
+const lanes: readonly (readonly Stage[])[] = [[unit, kernel, kubernetes], [endToEnd]];
 
 async function runLane(stages: readonly Stage[]): Promise<readonly Tally[]> {
   const tallies: Tally[] = [];
