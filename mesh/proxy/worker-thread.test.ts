@@ -36,6 +36,19 @@ describe('WorkerThread', () => {
     await thread.stop({ text: 'end' });
   });
 
+  it('keeps the young generation of a thread small, however much garbage it makes', async () => {
+    const { messages, died } = start(`
+      import { getHeapSpaceStatistics } from 'node:v8';
+      import { parentPort } from 'node:worker_threads';
+      const kept = [];
+      for (let i = 0; i < 3_000_000; i++) kept[i % 1000] = { at: i, list: [i] };
+      const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space');
+      parentPort.postMessage({ kind: 'young', text: String(young.physical_space_size) });`);
+    await died;
+    expect(Number(messages[0]?.text)).toBeGreaterThan(0);
+    expect(Number(messages[0]?.text)).toBeLessThan(7_000_000);
+  });
+
   it('gives answers to who asked and everything else to the handler', async () => {
     const { thread, messages } = start(`
       import { parentPort, workerData } from 'node:worker_threads';

@@ -18,6 +18,12 @@ export interface WorkerMessage {
   readonly id?: number;
 }
 
+/**
+ * Three semi-spaces of 2 MB (V8 counts so). Node's own limit lets a worker under load keep 34 MB of garbage; the data path
+ * makes so little that more room saves nothing (docs/PERFORMANCE.md).
+ */
+const maxYoungGenerationSizeMb = 6;
+
 export interface WorkerThreadHandler<From> {
   onMessage(message: From): void;
   /** The thread ended although nobody asked it to. */
@@ -37,7 +43,10 @@ export class WorkerThread<To, From extends WorkerMessage> {
   /** @param start.data structured-clone safe; `workerData` of the thread */
   constructor(start: { readonly entry: URL; readonly data: unknown }, handler: WorkerThreadHandler<From>) {
     this.#handler = handler;
-    this.#worker = new Worker(start.entry, { workerData: start.data });
+    this.#worker = new Worker(start.entry, {
+      workerData: start.data,
+      resourceLimits: { maxYoungGenerationSizeMb },
+    });
     this.#worker.on('message', (message: From | WorkerReady) => this.#receive(message));
     this.#worker.on('error', (error) =>
       handler.onDied(error instanceof Error ? error : new Error(String(error))),
