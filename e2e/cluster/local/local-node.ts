@@ -104,7 +104,7 @@ export class LocalNode {
     const { status, stderr } = await this.exec(['kill', '-KILL', pid]);
     if (status !== 0) throw new ClusterError('command', `Could not kill ${service}: ${stderr.trim()}`);
     const file = join(this.directory, 'pids', service);
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 30_000;
     while (readFileSync(file, 'utf8').trim() === pid) {
       if (performance.now() > deadline) throw new ClusterError('timeout', `${service} did not start again`);
       await delay(50);
