@@ -189,8 +189,9 @@ export class Controller {
   }
 
   #openTranslator(standalone: boolean): Translator {
-    const { clusterId, trustDomain } = this.#config;
-    const translator = new Translator({ clusterId, trustDomain, standalone }, this.#clock, {
+    const { clusterId, trustDomain, source } = this.#config;
+    const own = source.kind === 'cluster' ? { ownNamespace: source.namespace } : {};
+    const translator = new Translator({ clusterId, trustDomain, standalone, ...own }, this.#clock, {
       onTranslated: (translation, input, durationMs) => this.#onTranslated(translation, input, durationMs),
       // A fault of ours, not of the objects: what is in force stays, and the next change is tried again.
       onFailed: (err) =>

@@ -1,5 +1,6 @@
 // Whether the controller runs with all its replicas, in the version of this command.
 
+import { enrolmentLabel } from '../../controller/translate/letting-go.ts';
 import type { ClusterFacts, PodFact, WorkloadFact } from './cluster-facts.ts';
 import { type CheckResult, counted, type Finding } from './finding.ts';
 import { isReady, podProblem } from './pod-problem.ts';
@@ -24,7 +25,7 @@ export function checkController(facts: ClusterFacts): CheckResult | undefined {
     };
   }
   const wanted = controller.spec.replicas ?? 1;
-  const findings = [...availability(controller, facts), ...pageFindings(facts)];
+  const findings = [...availability(controller, facts), ...pageFindings(facts), ...enrolment(facts)];
   const running = 'missing' in page ? '' : `, version ${page.version}`;
   if (!('missing' in page) && page.version !== version) {
     findings.push({
@@ -78,6 +79,21 @@ function pageFindings({ page, namespace, controller }: ClusterFacts): readonly F
       what: `its page about the nodes could not be read: ${page.missing}`,
       why: 'nothing is known of kernels, clocks, certificates and captured pods',
       fix: `kubectl -n ${namespace} port-forward deployment/weft-controller 15014, then: curl 127.0.0.1:15014/debug/nodes`,
+    },
+  ];
+}
+
+/** The mark of an uninstallation that did not come to its end. */
+function enrolment({ namespaces = [], namespace }: ClusterFacts): readonly Finding[] {
+  const own = namespaces.find(({ metadata }) => metadata.name === namespace);
+  if (own?.metadata.labels?.[enrolmentLabel] !== 'off') return [];
+  return [
+    {
+      level: 'error',
+      where: `namespace ${namespace}`,
+      what: `has the label ${enrolmentLabel}=off`,
+      why: 'no pod is in the mesh, whatever its labels say: weft uninstall was begun and not finished',
+      fix: `weft uninstall --namespace ${namespace}, or kubectl label namespace ${namespace} ${enrolmentLabel}-`,
     },
   ];
 }

@@ -160,8 +160,8 @@ export function readWantedDefinitions(): ReadonlyMap<string, DefinitionFact> {
 }
 
 /** Of the replica that leads; nodes report to it alone, so the others' pages are empty. */
-async function readNodesPage(
-  { namespace, readPage }: GatherOptions,
+export async function readNodesPage(
+  { namespace, readPage }: Pick<GatherOptions, 'namespace' | 'readPage'>,
   pods: readonly PodFact[] | undefined,
 ): Promise<ClusterFacts['page']> {
   const replicas = (pods ?? []).filter((pod) => isControllerPod(pod, namespace) && isReady(pod));

@@ -83,6 +83,13 @@ describe('checkController()', () => {
     expect(checkController(facts)?.findings[0]?.what).toContain('pods/portforward');
   });
 
+  test('finds the mark of an uninstallation that was not finished', () => {
+    const namespaces = [{ metadata: { name: 'weft-system', labels: { 'weft.dev/enrolment': 'off' } } }];
+    expect(checkController(healthyFacts({ namespaces }))?.findings).toMatchObject([
+      { level: 'error', where: 'namespace weft-system', fix: expect.stringContaining('weft.dev/enrolment-') },
+    ]);
+  });
+
   test('names a version that is not that of the command, which breaks nothing', () => {
     const facts = healthyFacts({ page: page([], { version: '0.2.0' }) });
     expect(checkController(facts)?.findings).toMatchObject([

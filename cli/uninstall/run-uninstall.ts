@@ -3,13 +3,16 @@
 // they say so. Each step looks at what is there, so running it again goes on.
 
 import { type Clock, systemClock } from '../../mesh/runtime/clock.ts';
+import type { PodFact } from '../check/cluster-facts.ts';
 import { counted } from '../check/finding.ts';
-import { type ClusterOptions, cliErrorOf, openCluster } from '../cluster-access.ts';
+import { readNodesPage } from '../check/gather-facts.ts';
+import { type ClusterAccess, type ClusterOptions, cliErrorOf, openCluster } from '../cluster-access.ts';
 import { CliError } from '../cli-error.ts';
 import type { CliOutput } from '../run-cli.ts';
 import { type CleanOutcome, cleanNodes, isHopeless } from './clean-nodes.ts';
 import { findInstallation, type Installation, namespaceMeta, othersIn } from './find-installation.ts';
 import { type Client, type FoundObject, nameOf } from './kube-objects.ts';
+import { letPodsGo, takeBack } from './let-pods-go.ts';
 import { findGated, findLabelled, removeConditions, removeLabels, removeObjects } from './remove-objects.ts';
 import { describePlan, leftOnNodes } from './uninstall-text.ts';
 
@@ -23,6 +26,7 @@ export interface UninstallOptions extends ClusterOptions {
 
 interface Run {
   readonly client: Client;
+  readonly readPage: ClusterAccess['readPage'];
   readonly clock: Clock;
   readonly options: UninstallOptions;
   readonly output: CliOutput;
@@ -43,7 +47,7 @@ export async function uninstall(
 ): Promise<number> {
   using cluster = openCluster(options, clock);
   try {
-    return await remove({ client: cluster.client, clock, options, output });
+    return await remove({ client: cluster.client, readPage: cluster.readPage, clock, options, output });
   } catch (error) {
     throw cliErrorOf(error);
   }
@@ -65,6 +69,7 @@ async function remove(run: Run): Promise<number> {
   const nodes = await clean(run, installation);
   const left = nodes?.failed ?? [];
   await removeMesh(run, installation, left.length > 0);
+  await takeBack({ client, namespace: options.namespace });
   await removeMarks(run, labelled);
   if (options.crds === true) {
     await removeObjects(installation.definitions, run);
@@ -87,23 +92,35 @@ async function isConfirmed({ yes }: UninstallOptions, output: CliOutput): Promis
   return false;
 }
 
-async function clean(
-  { client, clock, options, output }: Run,
-  { hasTunnels }: Installation,
-): Promise<CleanOutcome | undefined> {
+async function clean(run: Run, { hasTunnels }: Installation): Promise<CleanOutcome | undefined> {
   if (!hasTunnels) return undefined;
-  output.out('cleaning nodes: captured pods are let go, open connections have their grace time\n');
+  const { client, clock, options, output } = run;
+  const { namespace } = options;
+  output.out('letting pods go: open connections go on, new ones are plain TCP\n');
+  const readPage = () => readLeaderPage(run);
+  const doubt = await letPodsGo({ client, clock, namespace, readPage });
+  if (doubt !== undefined)
+    output.out(`  not certain (${doubt}); requests may fail while nodes are cleaned\n`);
+  output.out('cleaning nodes\n');
   const outcome = await cleanNodes({
     client,
     clock,
-    namespace: options.namespace,
+    namespace,
     onProgress: (done, all) => output.out(`  ${done} of ${counted(all, 'node')} clean\n`),
   });
   if (outcome !== undefined && isHopeless(outcome)) {
+    await takeBack({ client, namespace });
     const reasons = outcome.failed.map(({ node, reason }) => `${node}: ${reason}`).join('; ');
     throw new CliError('failed', `No node could be cleaned, so nothing else was removed: ${reasons}`);
   }
   return outcome;
+}
+
+async function readLeaderPage({ client, readPage, options }: Run): ReturnType<typeof readNodesPage> {
+  const { namespace } = options;
+  const path = `/api/v1/namespaces/${namespace}/pods`;
+  const { items } = await client.request<{ items: readonly PodFact[] }>({ path });
+  return await readNodesPage({ namespace, readPage }, items);
 }
 
 /** The controller goes before what it would make again. */

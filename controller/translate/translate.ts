@@ -9,6 +9,7 @@ import type { Resources } from '../resources/resources.ts';
 import { translateAuthorizationPolicies } from './authorization-policies.ts';
 import { joinEndpointSlices, joinSelectedWorkloads } from './endpoints.ts';
 import { enrolledNamespaces, unknownMode } from './enrolment.ts';
+import { withEnrolmentOff } from './letting-go.ts';
 import { translateWorkloadEntries } from './external-workloads.ts';
 import { finishGateways } from './gateway-statuses.ts';
 import { translateGateways, type Waypoint, waypointServices } from './gateways.ts';
@@ -34,6 +35,8 @@ export interface TranslateOptions {
   readonly trustDomain?: string;
   /** Policies of this namespace cover the mesh. Default `weft-system`. */
   readonly rootNamespace?: string;
+  /** Of the mesh's own pods; default the root namespace. */
+  readonly ownNamespace?: string;
   /**
    * The resources come from files of the machine's owner: annotations then say where a pod's network namespace is and
    * which addresses it has. Never set for a cluster, where whoever may write a pod may write annotations.
@@ -56,10 +59,12 @@ export function translate(resources: Resources, options: TranslateOptions): Tran
 
 /** The same a piece at a time, so that a large mesh does not keep the processor: 10,000 pods are 60 ms in all. */
 export function* translateInSteps(
-  resources: Resources,
+  given: Resources,
   options: TranslateOptions,
 ): Generator<undefined, Translation, undefined> {
   const { clusterId, rootNamespace = 'weft-system', standalone = false } = options;
+  const { ownNamespace: own = rootNamespace } = options;
+  const resources = withEnrolmentOff(given, { own });
   const statuses = new StatusCollector();
   const ownTrustDomain = options.trustDomain ?? defaultMeshConfig.trustDomain;
   const meshConfig = translateMeshConfig(resources, statuses, { trustDomain: ownTrustDomain });
@@ -100,7 +105,7 @@ export function* translateInSteps(
     routings: sortedMap(routings, ({ key }) => key),
     requestAuthentications: sortedMap(requestAuthentications, ({ key }) => key),
     meshConfig,
-    enrolledNamespaces: enrolledNamespaces(resources, { own: rootNamespace }),
+    enrolledNamespaces: enrolledNamespaces(resources, { own }),
   };
   return { model, statuses: withAncestors(statuses.finish(), resources) };
 }

@@ -83,6 +83,9 @@ describe('weft uninstall', () => {
     expect(status).toBe(1);
     expect(out).toContain('node-1 is not clean (the node is not Ready)');
     expect(out).toContain('/sys/fs/bpf/weft');
+    expect(out).toContain('not certain (no replica of the controller is ready)');
+    const labels = ['get', 'namespace', 'weft-system', '-o', 'jsonpath={.metadata.labels}'];
+    expect(await server.kubectlOk(labels)).not.toContain('enrolment');
     const left = (await everything()).filter((name) => name.includes('weft') && !name.includes('weft.dev'));
     expect(left).toEqual([
       'configmap weft-system/weft-roots',

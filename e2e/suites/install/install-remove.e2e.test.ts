@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sessionCluster } from '../../cluster/session.ts';
 import { weft } from '../../kubernetes/weft-command.ts';
+import { SteadyTraffic } from '../../waypoint/steady-traffic.ts';
 import { appNamespace } from '../app-namespace.ts';
 import { installationManifest } from '../mesh-installation.ts';
 import { untilCaptured } from '../node-tunnels.ts';
@@ -83,9 +84,19 @@ describe('an installation', () => {
     ]);
   });
 
-  test('leaves nothing when it is removed, and its pods talk as before', async () => {
+  test('is removed under load: no request fails', async () => {
+    const target = { host: 'web.guest', port: 80, perSecond: 25 };
+    const traffic = await Promise.all(nodes.map((node) => SteadyTraffic.start(app.agent(node), target)));
+    const more = () => Promise.all(traffic.map((each) => each.more(50, 30_000)));
+    await more();
     const { status, out } = await weft(cluster, 'uninstall', '--yes', '--crds');
+    await more();
+    const tallies = await Promise.all(traffic.map((each) => each.stop()));
     expect([status, out]).toEqual([0, expect.stringContaining('Done')]);
+    for (const tally of tallies) expect(tally).toMatchObject({ failed: 0, errors: {} });
+  });
+
+  test('leaves nothing, and its pods talk as before', async () => {
     const after = await look();
     expect(after.objects.filter((name) => !before.objects.includes(name))).toEqual([]);
     expect(after.nodes).toEqual(before.nodes);
