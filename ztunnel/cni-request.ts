@@ -1,5 +1,6 @@
 // What the CNI plugin (cni/shim.c) hands over, read strictly: who the pod is, where its sandbox is, and which addresses the
-// plugins before ours gave it. CNI specification 1.1.0; of the configuration only prevResult is looked at.
+// plugins before ours gave it. CNI specification 1.1.0; of the configuration only prevResult is looked at. What only capture
+// needs may be missing: that is no reason to keep a pod from its start that is not in the mesh.
 
 import { z } from 'zod/mini';
 import { type IpAddress, parseIpAddress } from '../mesh/model/ip-address.ts';
@@ -8,8 +9,8 @@ import { CniError } from './cni-error.ts';
 export interface CniPod {
   readonly namespace: string;
   readonly name: string;
-  /** As the kubelet has it; of a static pod no UID of the API. */
-  readonly uid: string;
+  /** As the kubelet has it; of a static pod no UID of the API. Absent with a runtime that does not tell (containerd 1.5). */
+  readonly uid: string | undefined;
 }
 
 export type CniRequest =
@@ -18,7 +19,7 @@ export type CniRequest =
       readonly sandboxId: string;
       readonly pod: CniPod;
       /** Leads to the sandbox's network namespace while the plugin waits for its answer. */
-      readonly netnsPath: string;
+      readonly netnsPath: string | undefined;
       readonly addresses: readonly IpAddress[];
     }
   | { readonly command: 'CHECK'; readonly sandboxId: string; readonly pod: CniPod }
@@ -39,13 +40,15 @@ const variables = z.object({
 const argumentsOfKubernetes = z.object({
   K8S_POD_NAMESPACE: label,
   K8S_POD_NAME: podName,
-  K8S_POD_UID: podUid,
+  K8S_POD_UID: z.optional(podUid),
 });
 
 const configuration = z.object({
   prevResult: z.object({
     interfaces: z.optional(z.array(z.object({ sandbox: z.optional(z.string()) })).check(z.maxLength(64))),
-    ips: z.array(z.object({ address: z.string(), interface: z.optional(z.int()) })).check(z.maxLength(64)),
+    ips: z.optional(
+      z.array(z.object({ address: z.string(), interface: z.optional(z.int()) })).check(z.maxLength(64)),
+    ),
   }),
 });
 
@@ -59,14 +62,12 @@ export function readCniRequest(message: Buffer): CniRequest {
   const args = check(argumentsOfKubernetes, pairs(environment.CNI_ARGS ?? '', ';'), 'environment');
   const pod = { namespace: args.K8S_POD_NAMESPACE, name: args.K8S_POD_NAME, uid: args.K8S_POD_UID };
   if (command === 'CHECK') return { command, sandboxId, pod };
-  if (environment.WEFT_NETNS === undefined)
-    throw new CniError('invalid-environment', 'CNI_NETNS leads to no network namespace');
   const addresses = addressesIn(parse(utf8(message.subarray(end + 2))));
   return { command, sandboxId, pod, netnsPath: environment.WEFT_NETNS, addresses };
 }
 
 function addressesIn(config: unknown): readonly IpAddress[] {
-  const { interfaces, ips } = check(configuration, config, 'configuration').prevResult;
+  const { interfaces, ips = [] } = check(configuration, config, 'configuration').prevResult;
   const own = ips.filter((ip) => ip.interface === undefined || Boolean(interfaces?.[ip.interface]?.sandbox));
   const addresses = own.map(({ address }) => {
     const ip = parseIpAddress(address.replace(/\/\d{1,3}$/, ''));
@@ -74,8 +75,6 @@ function addressesIn(config: unknown): readonly IpAddress[] {
       throw new CniError('invalid-configuration', `prevResult has an address that is none: "${address}"`);
     return ip;
   });
-  if (addresses.length === 0)
-    throw new CniError('invalid-configuration', 'prevResult has no address of the pod');
   return [...new Set(addresses)];
 }
 

@@ -52,24 +52,36 @@ describe('readCniRequest()', () => {
   });
 
   test.each([
+    ['no address', {}, { prevResult: {} }, { addresses: [] }],
+    [
+      'addresses of others only',
+      {},
+      { prevResult: { ips: [{ address: '10.0.0.1', interface: 5 }] } },
+      { addresses: [] },
+    ],
+    ['no namespace', { WEFT_NETNS: undefined }, { prevResult }, { netnsPath: undefined }],
+    [
+      'no UID',
+      { CNI_ARGS: 'K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web' },
+      { prevResult },
+      { pod: { namespace: 'shop', name: 'web', uid: undefined } },
+    ],
+  ])('reads a request with %s, which only a pod of the mesh needs', (_what, changes, config, part) => {
+    expect(readCniRequest(message(changes, config))).toMatchObject(part);
+  });
+
+  test.each([
     ['no end of the environment', Buffer.from('CNI_COMMAND=ADD\0'), 'undecodable-request'],
     ['a broken text', Buffer.from([0xff, 0, 0]), 'undecodable-request'],
     ['another command', message({ CNI_COMMAND: 'PING' }), 'invalid-environment'],
     ['no sandbox', message({ CNI_CONTAINERID: '../x' }), 'invalid-environment'],
-    ['no UID', message({ CNI_ARGS: 'K8S_POD_NAMESPACE=a;K8S_POD_NAME=b' }), 'invalid-environment'],
+    ['no pod', message({ CNI_ARGS: 'K8S_POD_NAMESPACE=a;K8S_POD_UID=b-c' }), 'invalid-environment'],
     ['another path', message({ WEFT_NETNS: '/proc/1/root/etc/passwd' }), 'invalid-environment'],
-    ['no namespace', message({ WEFT_NETNS: undefined }), 'invalid-environment'],
     ['no JSON', message({}, '{'), 'undecodable-request'],
     ['no result', message({}, {}), 'invalid-configuration'],
-    ['no address', message({}, { prevResult: { ips: [] } }), 'invalid-configuration'],
     [
       'a broken address',
       message({}, { prevResult: { ips: [{ address: '10.0.0/24' }] } }),
-      'invalid-configuration',
-    ],
-    [
-      'addresses of others',
-      message({}, { prevResult: { ips: [{ address: '10.0.0.1', interface: 5 }] } }),
       'invalid-configuration',
     ],
   ])('refuses %s', (_what, bytes, code) => {

@@ -22,16 +22,15 @@ class StepWorld extends PodWorld {
   });
 
   /** What an ADD has come to when everything that waits for nothing has run. */
-  async add(sandboxId = 's1', uid = 'uid-a'): Promise<() => Promise<string>> {
+  async add(
+    sandboxId = 's1',
+    uid: string | undefined = 'uid-a',
+    changes: Partial<Extract<CniRequest, { command: 'ADD' }>> = {},
+  ): Promise<() => Promise<string>> {
     let answer = 'waiting';
     const pod = { namespace: 'shop', name: 'web', uid };
-    const request = {
-      command: 'ADD',
-      sandboxId,
-      pod,
-      netnsPath: `/proc/1/fd/${sandboxId}`,
-      addresses,
-    } as const;
+    const netnsPath = `/proc/1/fd/${sandboxId}`;
+    const request = { command: 'ADD', sandboxId, pod, netnsPath, addresses, ...changes } as const;
     void this.step.handle(request).then(
       () => (answer = 'started'),
       (error: Error) => (answer = error.message),
@@ -150,6 +149,20 @@ describe('CniStep', () => {
     using world = new StepWorld();
     world.enrolled.add('shop');
     expect(await (await world.add('s1', '0123456789abcdef0123456789abcdef'))()).toBe('started');
+  });
+
+  test('what the runtime or other plugins do not tell keeps pods of the mesh from their start, and no others', async () => {
+    using world = new StepWorld();
+    const unnamed = { pod: { namespace: 'shop', name: 'web', uid: undefined } };
+    expect(await (await world.add('s1', '', unnamed))()).toBe('started');
+    world.enrolled.add('shop');
+    expect(await (await world.add('s2', '', unnamed))()).toContain('does not say its UID');
+    world.tell(starting);
+    world.issue(starting);
+    for (const [i, missing] of [{ addresses: [] }, { netnsPath: undefined }].entries())
+      expect(await (await world.add(`t${i}`, 'uid-a', missing))()).toContain('gave it no address');
+    world.tell({ ...starting, enrolled: false });
+    expect(await (await world.add('u1', 'uid-a', { addresses: [] }))()).toBe('started');
   });
 
   test('a pod that leaves the mesh while it waits starts', async () => {

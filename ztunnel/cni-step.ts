@@ -39,6 +39,11 @@ const captureMs = 15_000;
 /** For a pod to become known that its namespace does not enrol: its own label may. */
 const unknownMs = 5_000;
 
+const unnamed =
+  'is in the mesh and can not be told from others: the container runtime does not say its UID (containerd does from 1.6 on)';
+const unreachable =
+  'is in the mesh and can not be captured: the CNI plugins before weft-cni gave it no address, or no network namespace';
+
 export class CniStep {
   #options: CniStepOptions;
 
@@ -99,18 +104,22 @@ export class CniStep {
     const { pods, isEnrolled, isCurrent } = this.#options;
     const { uid, namespace } = add.request.pod;
     // A static pod is the node's own, starts without an API server, and has another UID there.
-    if (!uid.includes('-')) return 'not-enrolled';
-    const pod = pods.knownPod(uid);
+    if (uid?.includes('-') === false) return 'not-enrolled';
+    const pod = uid === undefined ? undefined : pods.knownPod(uid);
     if (pod !== undefined) return pod.enrolled ? this.#capture(add, pod) : 'not-enrolled';
+    if (uid === undefined && isEnrolled(namespace))
+      throw new CniError('invalid-environment', `${nameOf(add.request.pod)} ${unnamed}`);
     if (isEnrolled(namespace))
       return { wait: `the controller has not told of it${isCurrent() ? '' : ', and is not there'}` };
-    if (!isCurrent() || this.#waitedMs(add) >= unknownMs) return 'not-enrolled';
+    if (uid === undefined || !isCurrent() || this.#waitedMs(add) >= unknownMs) return 'not-enrolled';
     return { wait: 'the controller has not told of it' };
   }
 
   #capture(add: Add, { uid }: NodePod): Verdict {
     const { pods, openNetns = openSandboxNetns } = this.#options;
     const { sandboxId: id, netnsPath, addresses, pod } = add.request;
+    if (netnsPath === undefined || addresses.length === 0)
+      throw new CniError('invalid-configuration', `${nameOf(pod)} ${unreachable}`);
     if (!add.isStarted) pods.startSandbox(uid, { id, netns: openNetns(netnsPath), addresses });
     add.isStarted = true;
     const state = pods.stateOf(uid);
@@ -123,18 +132,19 @@ export class CniStep {
   }
 
   #check({ uid, ...pod }: CniPod): CniResult {
-    const known = this.#options.pods.knownPod(uid);
+    const known = uid === undefined ? undefined : this.#options.pods.knownPod(uid);
     if (known?.enrolled !== true) return 'not-enrolled';
     const state = this.#options.pods.stateOf(known.uid);
     if (state?.state === 'captured') return 'captured';
-    throw new CniError(
-      'not-captured',
-      `pod ${pod.namespace}/${pod.name} is in the mesh and not captured: ${state?.reason}`,
-    );
+    throw new CniError('not-captured', `${nameOf(pod)} is in the mesh and not captured: ${state?.reason}`);
   }
 }
 
-function tryAgain({ namespace, name }: CniPod, why: string): CniError {
-  const message = `pod ${namespace}/${name} is in the mesh and does not start before it is captured, which failed: ${why}`;
+function nameOf({ namespace, name }: Omit<CniPod, 'uid'>): string {
+  return `pod ${namespace}/${name}`;
+}
+
+function tryAgain(pod: CniPod, why: string): CniError {
+  const message = `${nameOf(pod)} is in the mesh and does not start before it is captured, which failed: ${why}`;
   return new CniError('try-again', message);
 }
