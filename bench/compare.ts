@@ -53,6 +53,17 @@ function compareOne(
   };
 }
 
+/** What was not the same when the two were taken, so that a movement may come from there; one line each. */
+export function describeDifferences(before: Results, after: Results): string[] {
+  const { commit: _old, ...machineBefore } = before.machine;
+  const { commit: _new, ...machineAfter } = after.machine;
+  const was = { ...machineBefore, ...before.effort };
+  const is = { ...machineAfter, ...after.effort };
+  return (Object.keys(is) as (keyof typeof is)[])
+    .filter((name) => was[name] !== is[name])
+    .map((name) => `not the same: ${name} ${was[name]} -> ${is[name]}`);
+}
+
 /** Half the distance of the extremes, relative to their mean. */
 function spread(values: readonly number[]): number {
   const [low, high] = [Math.min(...values), Math.max(...values)];

@@ -3,7 +3,7 @@
 
 import { join } from 'node:path';
 import { LabState, removeLab } from '../e2e/lab/lab-state.ts';
-import { compare, describeMovements } from './compare.ts';
+import { compare, describeDifferences, describeMovements } from './compare.ts';
 import { type BenchOptions, parseBenchOptions, usage } from './options.ts';
 import { readResults, type Results, writeResults } from './results.ts';
 import { labName, runBench, runSoak } from './run-bench.ts';
@@ -32,8 +32,11 @@ async function run(options: BenchOptions): Promise<void> {
     if (rows.length > 1) print(`\n${textTable(rows)}`);
   print(`\n${provenance(results)}`);
   keep(results, options);
-  if (before !== undefined)
-    print(`\nSince ${options.compare}:\n${describeMovements(compare(before, results)).join('\n')}`);
+  if (before !== undefined) print(`\nSince ${options.compare}:\n${comparison(before, results).join('\n')}`);
+}
+
+function comparison(before: Results, after: Results): string[] {
+  return [...describeDifferences(before, after), ...describeMovements(compare(before, after))];
 }
 
 function keep(results: Results, options: BenchOptions): void {

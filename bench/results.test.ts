@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { compare, describeMovements } from './compare.ts';
+import { compare, describeDifferences, describeMovements } from './compare.ts';
 import { median } from './median.ts';
 import type { Figures } from './metrics.ts';
 import { medianOf, ratioOf, type Results, type Round, readResults, writeResults } from './results.ts';
@@ -69,6 +69,13 @@ describe('compare()', () => {
     const after = makeResults([round({}, {}, { rttP50: 108, bulk1: 5.1 })]);
     expect(compare(before, after)).toEqual([]);
     expect(describeMovements([])).toEqual(['Nothing moved by more than the noise.']);
+  });
+
+  test('names what was not the same, but for the commit', () => {
+    const now = { ...before, machine: { ...before.machine, cores: 4, commit: 'def5678' } };
+    expect(describeDifferences(before, now)).toEqual(['not the same: cores 2 -> 4']);
+    const longer = { ...before, effort: { ...before.effort, seconds: 10 } };
+    expect(describeDifferences(before, longer)).toEqual(['not the same: seconds 4 -> 10']);
   });
 
   test('knows which way is better', () => {
