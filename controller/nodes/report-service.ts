@@ -7,7 +7,8 @@ import { type ServerDuplexStream, status } from '@grpc/grpc-js';
 import { decodeNodeReport } from '../../mesh/node-report/node-report-codec.ts';
 import { nodeReportService } from '../../mesh/node-report/node-report-service-definition.ts';
 import type { Logger } from '../../mesh/runtime/logger.ts';
-import { type Authenticate, callMetadata } from '../../mesh/xds/caller.ts';
+import { authenticateCall, failCall } from '../../mesh/xds/call-authentication.ts';
+import type { Authenticate } from '../../mesh/xds/caller.ts';
 import {
   type NodeReport,
   type NodeReportAck,
@@ -44,7 +45,7 @@ export class ReportService {
   /** Ends every stream, so that nodes look for another replica. */
   endAll(): void {
     for (const call of [...this.#streams.keys()])
-      fail(call, status.UNAVAILABLE, 'This replica does not lead');
+      failCall(call, status.UNAVAILABLE, 'This replica does not lead');
     this.#streams.clear();
   }
 
@@ -55,30 +56,19 @@ export class ReportService {
     call.pause();
     const node = await this.#nodeOf(call);
     if (node === undefined || ended) return;
-    if (!this.#options.table.leading) return fail(call, status.UNAVAILABLE, 'This replica does not lead');
+    if (!this.#options.table.leading) return failCall(call, status.UNAVAILABLE, 'This replica does not lead');
     const open = [...this.#streams.values()].filter((name) => name === node).length;
     if (open >= maxStreamsPerNode)
-      return fail(call, status.RESOURCE_EXHAUSTED, `Node "${node}" has ${open} reports open already`);
+      return failCall(call, status.RESOURCE_EXHAUSTED, `Node "${node}" has ${open} reports open already`);
     this.#serve(call, node);
   }
 
+  /** Undefined: the call was refused. */
   async #nodeOf(call: Call): Promise<string | undefined> {
-    const metadata = callMetadata(call.metadata, call.getPeer());
-    const { logger, authenticate } = this.#options;
-    try {
-      const caller = await authenticate(metadata);
-      if (caller?.nodeName !== undefined) return caller.nodeName;
-      logger.warn(
-        { peer: metadata.peer, caller: caller?.name },
-        'A report without a token of a node was refused',
-      );
-      if (caller === undefined)
-        fail(call, status.UNAUTHENTICATED, 'The token is missing, expired or not for this controller');
-      else fail(call, status.PERMISSION_DENIED, 'Only a node tunnel reports');
-    } catch (err) {
-      logger.error({ err, peer: metadata.peer }, 'Checking a token failed');
-      fail(call, status.UNAVAILABLE, 'Tokens cannot be checked at the moment');
-    }
+    const caller = await authenticateCall(call, this.#options);
+    if (caller === undefined || caller.nodeName !== undefined) return caller?.nodeName;
+    this.#options.logger.warn({ caller: caller.name }, 'A report of somebody who is no node was refused');
+    failCall(call, status.PERMISSION_DENIED, 'Only a node tunnel reports');
     return undefined;
   }
 
@@ -101,8 +91,4 @@ export class ReportService {
     });
     call.resume();
   }
-}
-
-function fail(call: Call, code: status, details: string): void {
-  call.emit('error', Object.assign(new Error(details), { code, details }));
 }

@@ -3,7 +3,13 @@
 // away nothing is taken back.
 
 import { create } from '@bufbuild/protobuf';
-import { type Client, type ClientDuplexStream, type Metadata, type StatusObject, status } from '@grpc/grpc-js';
+import {
+  type Client,
+  type ClientDuplexStream,
+  type Metadata,
+  type StatusObject,
+  status,
+} from '@grpc/grpc-js';
 import type { HostPort } from '../model/ip-address.ts';
 import { isEmptyDelta, type ModelDelta } from '../model/model.ts';
 import { Backoff } from '../runtime/backoff.ts';

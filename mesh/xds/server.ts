@@ -4,7 +4,8 @@
 import { Metadata, type ServerDuplexStream, status } from '@grpc/grpc-js';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/logger.ts';
-import { type Authenticate, type Caller, callMetadata } from './caller.ts';
+import { authenticateCall, failCall } from './call-authentication.ts';
+import type { Authenticate, Caller } from './caller.ts';
 import { encodeResponse } from './encode-response.ts';
 import {
   AggregatedDiscoveryService,
@@ -74,7 +75,7 @@ export class XdsServer {
     this.#unsubscribe();
     for (const [stream, call] of this.#streams) {
       stream.close();
-      fail(call, status.UNAVAILABLE, 'The controller is stopping');
+      failCall(call, status.UNAVAILABLE, 'The controller is stopping');
     }
     this.#streams.clear();
   }
@@ -87,30 +88,16 @@ export class XdsServer {
     call.on('cancelled', end);
     // A request that does not decode ends the call; grpc-js has told the peer by then.
     call.on('error', end);
-    const caller = await this.#authenticate(call);
+    const caller = await authenticateCall(call, this.#options);
     if (caller === undefined || ended) return;
-    if (this.#closed) return fail(call, status.UNAVAILABLE, 'The controller is stopping');
+    if (this.#closed) return failCall(call, status.UNAVAILABLE, 'The controller is stopping');
     const { maxStreamsPerCaller = 8 } = this.#options;
     const open = [...this.#streams.keys()].filter((stream) => stream.caller.name === caller.name).length;
     if (open >= maxStreamsPerCaller) {
       this.#options.logger.warn({ caller: caller.name, open }, 'Too many streams of one caller');
-      return fail(call, status.RESOURCE_EXHAUSTED, `"${caller.name}" has ${open} streams open already`);
+      return failCall(call, status.RESOURCE_EXHAUSTED, `"${caller.name}" has ${open} streams open already`);
     }
     this.#serve(call, caller);
-  }
-
-  async #authenticate(call: Call): Promise<Caller | undefined> {
-    const metadata = callMetadata(call.metadata, call.getPeer());
-    try {
-      const caller = await this.#options.authenticate(metadata);
-      if (caller !== undefined) return caller;
-      this.#options.logger.warn({ peer: metadata.peer }, 'A stream without a valid token was refused');
-      fail(call, status.UNAUTHENTICATED, 'The token is missing, expired or not for this controller');
-    } catch (err) {
-      this.#options.logger.error({ err, peer: metadata.peer }, 'Checking a token failed');
-      fail(call, status.UNAVAILABLE, 'Tokens cannot be checked at the moment');
-    }
-    return undefined;
   }
 
   #serve(call: Call, caller: Caller): void {
@@ -126,7 +113,7 @@ export class XdsServer {
         awaitSlot: (send) => this.#slots.take(send),
         refuse: (reason, cause) => {
           logger.warn({ caller: caller.name, reason }, 'A stream was ended');
-          fail(call, cause === 'foreign' ? status.PERMISSION_DENIED : status.RESOURCE_EXHAUSTED, reason);
+          failCall(call, cause === 'foreign' ? status.PERMISSION_DENIED : status.RESOURCE_EXHAUSTED, reason);
         },
       },
     });
@@ -148,8 +135,4 @@ export class XdsServer {
     call.sendMetadata(hello);
     call.on('data', (request: DeltaDiscoveryRequest) => stream.onRequest(request));
   }
-}
-
-function fail(call: Call, code: status, details: string): void {
-  call.emit('error', Object.assign(new Error(details), { code, details }));
 }
