@@ -15,8 +15,10 @@ const pollMs = 200;
 /** Pods have their grace time. */
 const goneMs = 90_000;
 const captured = 'weft.dev/Captured';
-/** By which users put things into the mesh. */
-const userLabels = ['weft.dev/mode', 'weft.dev/waypoint', 'weft.dev/waypoint-namespace'];
+/** By which users put things into the mesh; those of Istio's names may be Istio's. */
+const userLabels = ['mode', 'waypoint', 'waypoint-namespace', 'waypoint-missing', 'same-node'].map(
+  (name) => `weft.dev/${name}`,
+);
 
 /** Resolves when all are gone, with what they owned. Rejects with CliError `failed` for what stays, and with KubeError. */
 export async function removeObjects(
