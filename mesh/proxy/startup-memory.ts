@@ -1,5 +1,5 @@
-// What a proxy does about its own memory: bounded malloc arenas from the first thread on, and one release of what
-// only the start needed. Numbers are in docs/PERFORMANCE.md.
+// What a proxy does about its own memory: bounded malloc arenas from the first thread on, and the release of what only
+// the start needed. Numbers are in docs/PERFORMANCE.md.
 
 import { flushCompileCache } from 'node:module';
 import { limitMallocArenas, releaseStartupMemory } from '../io/resident-memory.ts';
@@ -7,8 +7,8 @@ import type { Clock } from '../runtime/clock.ts';
 
 /** The main thread and one worker allocate; a third arena would only keep what was freed. */
 const mallocArenas = 2;
-/** By then configuration and certificates have arrived. */
-const releaseAfterMs = 5_000;
+/** By then configuration and certificates have arrived; on a machine that is short of CPU, by the second time. */
+const releaseAfterMs = [5_000, 60_000];
 
 /** Call before the first worker starts. */
 export function beginStartup(): void {
@@ -19,5 +19,5 @@ export function beginStartup(): void {
 export function endStartup(clock: Clock): void {
   // For a start after a kill: an orderly exit writes the cache by itself.
   flushCompileCache();
-  clock.after(releaseAfterMs, releaseStartupMemory, { unref: true });
+  for (const afterMs of releaseAfterMs) clock.after(afterMs, releaseStartupMemory, { unref: true });
 }
