@@ -48,6 +48,7 @@ export interface CaptureWatchOptions {
 const probeTimeoutMs = 2_000;
 /** A process that has just started has nothing right to say about its pods before this, ms, or before all were tried. */
 const firstReportMs = 5_000;
+const lookMs = 50;
 
 export class CaptureWatch {
   readonly capturer: ProvenCapturer;
@@ -61,6 +62,7 @@ export class CaptureWatch {
   readonly #client: NodeReportClient;
   #report: CaptureReport | undefined;
   #first: Timer | undefined;
+  #look: Timer | undefined;
   #unsubscribe = (): void => {};
   #reporting = false;
   #closed = false;
@@ -113,6 +115,7 @@ export class CaptureWatch {
     this.#closed = true;
     this.#unsubscribe();
     this.#first?.cancel();
+    this.#look?.cancel();
     this.#probes.close();
     this.#earlier.close();
     this.#client.close();
@@ -120,9 +123,15 @@ export class CaptureWatch {
 
   #changed(): void {
     if (this.#closed) return;
-    if (this.#reporting) this.#client.changed();
-    else if (this.captures().length > 0 && this.captures().every(({ state }) => state !== 'pending'))
-      this.#startReporting();
+    if (this.#reporting) return this.#client.changed();
+    // At a start many pods change in one moment.
+    this.#look ??= this.#options.clock.after(lookMs, () => this.#lookWhetherSettled(), { unref: true });
+  }
+
+  #lookWhetherSettled(): void {
+    this.#look = undefined;
+    const captures = this.captures();
+    if (captures.length > 0 && captures.every(({ state }) => state !== 'pending')) this.#startReporting();
   }
 
   #startReporting(): void {

@@ -177,6 +177,16 @@ describe('SelfProbes', () => {
     expect(new Set(rig.asked).size).toBe(20);
   });
 
+  it('keeps the last states when it is closed, and proves nothing more', async () => {
+    const rig = new Rig();
+    const { uid } = await rig.capture('web');
+    rig.probes.close();
+    rig.result = { kind: 'bypassed' };
+    await rig.advance(60_000);
+    expect(rig.probes.state(uid)?.state).toBe('captured');
+    expect(rig.asked).toHaveLength(1);
+  });
+
   it('forgets a pod that is released, whatever is under way for it', async () => {
     const rig = new Rig();
     rig.held = [];

@@ -86,6 +86,7 @@ export class SelfProbes {
   readonly #entries = new Map<WorkloadUid, Entry>();
   readonly #waiting = new Set<Entry>();
   #underWay = 0;
+  #closed = false;
 
   constructor(options: SelfProbesOptions) {
     this.#options = options;
@@ -122,11 +123,15 @@ export class SelfProbes {
     return this.#entries.get(uid)?.state;
   }
 
+  /** Proves and repairs nothing any more; states stay those of the last proofs. Idempotent. */
   close(): void {
-    for (const uid of [...this.#entries.keys()]) this.podReleased(uid);
+    this.#closed = true;
+    this.#waiting.clear();
+    for (const { timer } of this.#entries.values()) timer?.cancel();
   }
 
   #enqueue(entry: Entry): void {
+    if (this.#closed) return;
     this.#waiting.add(entry);
     this.#pump();
   }
@@ -145,7 +150,7 @@ export class SelfProbes {
 
   async #prove(entry: Entry): Promise<void> {
     const verdict = await this.#judge(entry);
-    if (!this.#isCurrent(entry)) return;
+    if (this.#closed || !this.#isCurrent(entry)) return;
     const { random = Math.random, intervalMs = defaultIntervalMs } = this.#options;
     if (verdict === undefined) return this.#again(entry, intervalMs);
     const good = verdict.state === 'captured';
