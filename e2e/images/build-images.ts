@@ -89,6 +89,7 @@ export const appPrograms = [
   'images/programs/app-main.ts',
   'lab/agent-server-main.ts',
   'lab/agent-operations.ts',
+  'lab/loopback-server.ts',
   'lab/load.ts',
 ] as const;
 

@@ -19,8 +19,15 @@ export async function installGatewayApi({ kubectl }: Cluster): Promise<void> {
 
 export const gatewayApi = 'gateway.networking.k8s.io/v1';
 
-/** A waypoint `gate` for one namespace, without an autoscaler: the cluster has no metrics server. */
-function waypointObjects(namespace: string, replicas: number): string {
+interface WaypointOptions {
+  /** Default `gate`. */
+  readonly name?: string;
+  /** Default 1. */
+  readonly replicas?: number;
+}
+
+/** A waypoint for one namespace, without an autoscaler: the cluster has no metrics server. */
+function waypointObjects(namespace: string, { name, replicas }: Required<WaypointOptions>): string {
   const gatewayClass = {
     apiVersion: gatewayApi,
     kind: 'GatewayClass',
@@ -31,7 +38,7 @@ function waypointObjects(namespace: string, replicas: number): string {
   const gateway = {
     apiVersion: gatewayApi,
     kind: 'Gateway',
-    metadata: { name: 'gate', namespace, annotations },
+    metadata: { name, namespace, annotations },
     spec: {
       gatewayClassName: 'weft-waypoint',
       listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }],
@@ -44,11 +51,11 @@ function waypointObjects(namespace: string, replicas: number): string {
 export async function installWaypoint(
   { kubectl }: Cluster,
   namespace: string,
-  { replicas = 1 }: { readonly replicas?: number } = {},
+  { name = 'gate', replicas = 1 }: WaypointOptions = {},
 ): Promise<void> {
-  await kubectl.apply(waypointObjects(namespace, replicas));
-  await kubectl.exists(['deployment/gate', '-n', namespace], 20);
-  await kubectl.rolledOut(namespace, 'deployment/gate');
-  const programmed = ['wait', '--for=condition=Programmed', 'gateway/gate'];
-  await kubectl.ok([...programmed, '-n', namespace, '--timeout=20s']);
+  await kubectl.apply(waypointObjects(namespace, { name, replicas }));
+  await kubectl.exists([`deployment/${name}`, '-n', namespace], 30);
+  await kubectl.rolledOut(namespace, `deployment/${name}`);
+  const programmed = ['wait', '--for=condition=Programmed', `gateway/${name}`];
+  await kubectl.ok([...programmed, '-n', namespace, '--timeout=30s']);
 }
