@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { IpAddress } from '../mesh/model/ip-address.ts';
 import { cgroupRoot } from './cgroup-root.ts';
 import { KubeletMaps, netnsCookieAt, type Prober } from './kubelet-maps.ts';
+import type { PodCapture } from './pod-capture.ts';
 import { Redirect } from './redirect.ts';
 import { skipKernelTests, skipReason } from './testing/kernel-suite.ts';
 import { TestNetwork, type TestPod } from './testing/test-network.ts';
@@ -36,8 +37,9 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
     other = { ...node, cgroup: otherCgroup };
     app = network.addPod('app');
     proxy = new TestProxy(redirect, app, { plaintext: 'told' });
-    redirect.attach('app', proxy.capture);
+    redirect.attach('app', probed(proxy));
     await serveIn(app);
+    await network.serve(app, 'serve', ['0.0.0.0', port + 2]);
   });
 
   afterAll(async () => {
@@ -94,9 +96,9 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
   it('reach every address of a pod, and none that it has no more', async () => {
     const further = '10.77.0.97' as IpAddress;
     execFileSync('ip', ['-n', app.name, 'address', 'add', `${further}/24`, 'dev', 'eth0']);
-    redirect.attach('app', { ...proxy.capture, addresses: [app.ipv4, app.ipv6, further] });
+    redirect.attach('app', { ...probed(proxy), addresses: [app.ipv4, app.ipv6, further] });
     expect(await answerTo(kubelet, app, further)).toContain('accepted');
-    redirect.attach('app', proxy.capture);
+    redirect.attach('app', probed(proxy));
     expect(await answerTo(kubelet, app, further)).toBe('plaintext');
     expect(await answerTo(kubelet)).toContain('accepted');
   });
@@ -104,6 +106,15 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
   it('are told from a port where nothing listens', async () => {
     const to = [app.ipv4, 9] as const;
     expect(await network.dial(kubelet, 'blocking', to)).toEqual({ step: 'connect', error: 'ECONNREFUSED' });
+  });
+
+  it("reach no port but those where the pod's own probes ask", async () => {
+    const { reply } = await network.dial(kubelet, 'blocking', [app.ipv4, port + 2]);
+    expect(reply).toBe('plaintext');
+    redirect.attach('app', proxy.capture);
+    expect(await answerTo(kubelet)).toBe('plaintext');
+    redirect.attach('app', probed(proxy));
+    expect(await answerTo(kubelet)).toContain('accepted');
   });
 
   it('are those of one control group: others of the same namespace are refused', async () => {
@@ -173,10 +184,10 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
   it('are not inherited by another pod that gets the address', async () => {
     const heir = network.addPod('heir');
     const own = new TestProxy(redirect, heir, { plaintext: 'told', addresses: [app.ipv4] });
-    redirect.attach('heir', own.capture);
+    redirect.attach('heir', probed(own));
     // Recorded for `heir`; what arrives at `app` is not known there.
     expect(await answerTo(kubelet)).toBe('plaintext');
-    redirect.attach('app', proxy.capture);
+    redirect.attach('app', probed(proxy));
     redirect.detach('heir');
     expect(await answerTo(kubelet)).toContain('accepted');
     await own.close();
@@ -188,7 +199,7 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
     await serveIn(pod);
     const first = Redirect.open({ pinDir });
     const own = new TestProxy(first, pod);
-    first.attach('alone', own.capture);
+    first.attach('alone', probed(own));
     new KubeletMaps(first.kubeletFds).admitOnly([theKubelet()]);
     await own.close();
     first.close({ keepPins: true });
@@ -209,6 +220,10 @@ describe.skipIf(skipKernelTests)(`probes of the kubelet${skipReason}`, () => {
     second.close({ keepPins: false });
   });
 });
+
+function probed({ capture }: TestProxy): PodCapture {
+  return { ...capture, probePorts: [9, port, port + 1] };
+}
 
 function neighbour(change: 'replace' | 'del', at: TestPod, of: TestPod, mac?: string): void {
   const rest = mac === undefined ? [] : ['lladdr', mac, 'nud', 'permanent'];

@@ -147,6 +147,13 @@ struct prober {
 	__u64 netns;  /* of its socket: the node's own */
 };
 
+/* What the kubelet may reach: where a captured pod is probed. */
+struct probe_target {
+	struct address address;
+	__u16 port;
+	__u16 reserved[3];
+};
+
 /* Written by the kernel programs only. */
 struct probe_counters {
 	__u64 admitted; /* connections */

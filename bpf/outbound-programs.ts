@@ -38,7 +38,7 @@ const mapNames = [
   'direct',
   'flow_events',
   'kubelets',
-  'pod_addresses',
+  'probe_targets',
   'probes',
 ] as const;
 

@@ -18,6 +18,8 @@ export interface PodCapture {
   readonly dnsPort?: number;
   /** Destination port that goes to the HBONE listeners. Default 15008. */
   readonly hbonePort?: number;
+  /** Where the kubelet reaches the pod past the mesh, at most 32. Default: nowhere. */
+  readonly probePorts?: readonly number[];
   /** Listening sockets made in the pod's namespace, 1 to 16, any family: all of this process, each gets its share. */
   readonly hboneListeners: readonly number[];
   /** As `hboneListeners`, for every other port. */

@@ -15,7 +15,7 @@ import { decodePod, encodePod, firstOfEachFamily, type PodEntry, podKeySize, pod
 import { type OutboundMap, OutboundPrograms } from './outbound-programs.ts';
 import { openPinDirectory, type PinDirectory, pinnedLinks, removePinnedInstance } from './pin-directory.ts';
 import { PinLock } from './pin-lock.ts';
-import { PodAddresses } from './pod-addresses.ts';
+import { ProbeTargets } from './probe-targets.ts';
 import { currentNetnsCookie, type PodCapture, refuseOwnNetns, validateCapture } from './pod-capture.ts';
 import { attachInbound, type InboundLink } from './pod-inbound.ts';
 import type { SameNodeFds } from './same-node-maps.ts';
@@ -49,7 +49,7 @@ export class Redirect {
   #pins: PinDirectory | undefined;
   #lock: PinLock | undefined;
   #pods: BpfMap;
-  #addresses: PodAddresses;
+  #probeTargets: ProbeTargets;
   #attached = new Map<string, Attachment>();
   /** Namespaces of pods that were let go and still get answers, by uid. */
   #answering = new Map<string, bigint>();
@@ -86,7 +86,7 @@ export class Redirect {
     this.#pins = pinned?.pins;
     this.#lock = pinned?.lock;
     this.#pods = new BpfMap('pods', outbound.mapFd('pods'), { key: podKeySize, value: podSize });
-    this.#addresses = new PodAddresses(outbound.mapFd('pod_addresses'));
+    this.#probeTargets = new ProbeTargets(outbound.mapFd('probe_targets'));
   }
 
   /** For `new FlowMaps(fds)` in any thread of this process; valid until close(). */
@@ -154,7 +154,7 @@ export class Redirect {
       const before = this.#pods.get(cookieKey(cookie)) !== undefined;
       const link = this.#attachInbound(netns, cookie, capture);
       try {
-        this.#addresses.assign(cookie, capture.addresses);
+        this.#probeTargets.assign(cookie, capture);
         this.#pods.set(cookieKey(cookie), entry);
       } catch (error) {
         if (before) closeSync(link.fd);
@@ -342,7 +342,7 @@ export class Redirect {
   #forget(cookie: bigint, left?: Buffer): void {
     if (left === undefined) this.#pods.delete(cookieKey(cookie));
     else this.#pods.set(cookieKey(cookie), left);
-    this.#addresses.release(cookie);
+    this.#probeTargets.release(cookie);
   }
 
   #assertOpen(): void {

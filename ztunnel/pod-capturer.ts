@@ -56,6 +56,7 @@ export class PodCapturer {
         addresses: pod.addresses,
         outboundPort: ports.outbound,
         dnsPort: ports.dns,
+        ...(pod.probePorts === undefined ? {} : { probePorts: pod.probePorts }),
         hboneListeners: sets.flatMap((set) => set.hbone),
         plaintextListeners: sets.flatMap((set) => set.plaintext),
         outboundListeners: sets.flatMap((set) => set.outbound),

@@ -13,8 +13,16 @@ const list = <T extends z.ZodType>(item: T) =>
     .nullish()
     .transform((items) => items ?? []);
 
+/** Of a probe or hook; what runs in the container itself is left out. */
+const asked = z.object({ port: z.union([port, z.string()]), host: z.string().optional() }).optional();
+const handler = z.object({ httpGet: asked, tcpSocket: asked, grpc: asked }).optional();
+
 const container = z.object({
   ports: list(z.object({ name: z.string().default(''), containerPort: port, protocol })),
+  startupProbe: handler,
+  livenessProbe: handler,
+  readinessProbe: handler,
+  lifecycle: z.object({ postStart: handler, preStop: handler }).optional(),
 });
 
 export const podSchema = z.object({

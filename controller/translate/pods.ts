@@ -11,6 +11,7 @@ import { workloadNames } from './canonical-name.ts';
 import { isEnrolled, unknownMode } from './enrolment.ts';
 import { type Waypoint, waypointOfPod, type Waypoints } from './gateways.ts';
 import { byPrecedence } from './precedence.ts';
+import { probePorts } from './probe-ports.ts';
 import type { Labels } from './selectors.ts';
 import type { StatusCollector } from './statuses.ts';
 import { finishWorkload, type WorkloadDraft } from './workload-draft.ts';
@@ -263,6 +264,7 @@ function makeNodePod(
     netns,
     enrolled,
     ...sameNode(metadata),
+    ...probes(pod),
   };
 }
 
@@ -274,9 +276,10 @@ const toldToNodes = new WeakMap<WorkloadDraft['base'], NodePod>();
  * enrolled is told too, so that its node can tell a removed label from a removed pod.
  */
 function makeClusterNodePod(
-  { metadata, spec }: Pod,
+  pod: Pod,
   { draft, enrolled }: { draft: WorkloadDraft; enrolled: boolean },
 ): NodePod | undefined {
+  const { metadata, spec } = pod;
   if (spec.nodeName === '' || spec.hostNetwork || metadata.uid === undefined) return undefined;
   const { base } = draft;
   const last = toldToNodes.get(base);
@@ -295,9 +298,15 @@ function makeClusterNodePod(
     enrolled,
     ...(enrolled && addresses.length === 0 ? { starting: finishWorkload(draft) } : {}),
     ...sameNode(metadata),
+    ...probes(pod),
   };
   toldToNodes.set(base, nodePod);
   return nodePod;
+}
+
+function probes({ spec }: Pod): { readonly probePorts?: readonly number[] } {
+  const ports = probePorts(spec);
+  return ports.length === 0 ? {} : { probePorts: ports };
 }
 
 /** `weft.dev/same-node: proxy`; any other value says nothing. */

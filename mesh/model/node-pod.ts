@@ -23,6 +23,8 @@ export interface NodePod {
   readonly starting?: Workload;
   /** Its connections always go through the proxy, whatever MeshConfig says. */
   readonly sameNode?: 'proxy';
+  /** Where its own probes ask it over the network: the kubelet gets there past the mesh. 1 to 65535, sorted, at most 32. */
+  readonly probePorts?: readonly number[];
 }
 
 const podPrefix = 'pod:';

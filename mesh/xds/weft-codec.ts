@@ -7,7 +7,7 @@ import { ipToBytes } from '../model/ip-address.ts';
 import { defaultMeshConfig, type MeshConfig, type TracingConfig } from '../model/mesh-config.ts';
 import type { NodePod } from '../model/node-pod.ts';
 import type { WorkloadUid } from '../model/workload.ts';
-import { decode, decodeEnum, decodeIp, encodeEnum, reject, requireText } from './decode-field.ts';
+import { decode, decodeEnum, decodeIp, decodePort, encodeEnum, reject, requireText } from './decode-field.ts';
 import {
   EnrolledNamespacesSchema,
   MeshConfigSchema,
@@ -83,11 +83,12 @@ export function decodeEnrolledNamespaces(any: Any): Decoded<readonly string[]> {
 }
 
 export function encodeNodePod(pod: NodePod): EncodedResource {
-  const { sameNode, starting, ...rest } = pod;
+  const { sameNode, starting, probePorts, ...rest } = pod;
   const message = create(NodePodSchema, {
     ...rest,
     addresses: pod.addresses.map(ipToBytes),
     sameNodeProxy: sameNode === 'proxy',
+    probePorts: [...(probePorts ?? [])],
     ...(starting && { starting: workloadToWire(starting) }),
   });
   return encodeResource(NodePodSchema, message, { name: pod.uid });
@@ -107,5 +108,8 @@ export function decodeNodePod(any: Any): Decoded<NodePod> {
     enrolled: wire.enrolled,
     ...(wire.starting && { starting: workloadFromWire(wire.starting) }),
     ...(wire.sameNodeProxy && { sameNode: 'proxy' as const }),
+    ...(wire.probePorts.length > 0 && {
+      probePorts: wire.probePorts.map((port, i) => decodePort(port, `probe_ports[${i}]`)),
+    }),
   }));
 }

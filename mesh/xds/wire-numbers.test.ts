@@ -58,7 +58,7 @@ const numbers: readonly (readonly [DescMessage, string])[] = [
   [weft.EnrolledNamespacesSchema, 'names 1'],
   [
     weft.NodePodSchema,
-    'uid 1 name 2 namespace 3 service_account 4 trust_domain 5 node 6 addresses 7 netns 8 enrolled 9 same_node_proxy 10 starting 11',
+    'uid 1 name 2 namespace 3 service_account 4 trust_domain 5 node 6 addresses 7 netns 8 enrolled 9 same_node_proxy 10 starting 11 probe_ports 12',
   ],
   [weft.ServiceDetailsSchema, 'port_names 1 traffic_policy 2 waypoint_missing 3'],
   [weft.WorkloadDetailsSchema, 'waypoint_missing 1'],

@@ -141,14 +141,18 @@ describe('probes of the kubelet', () => {
     await allReady();
   });
 
-  test('are told from other connections of the node by the control group', async () => {
-    const [pod] = await allReady();
+  test('are told from other connections of the node by the control group, and by the port', async () => {
+    const pods = await allReady();
+    const addressOf = (kind: string) => pods.find(({ name }) => name.startsWith(`${kind}-`))?.address ?? '';
     const { kubelets } = await knownKubelets(cluster, node);
     expect(kubelets).toEqual([{ pid: expect.any(Number), name: 'kubelet', cgroup: expect.any(String) }]);
     // In kind the root group takes no process.
     for (const group of cluster.backend === 'local' ? ['weft-test', ''] : ['weft-test'])
-      expect(await askInPlaintext(pod?.address ?? '', group)).toBe('');
-    expect(await askInPlaintext(pod?.address ?? '', kubelets[0]?.cgroup)).toMatch(/^HTTP\/1\.1 200/);
+      expect(await askInPlaintext(addressOf('http'), group)).toBe('');
+    const [kubelet] = kubelets;
+    expect(await askInPlaintext(addressOf('http'), kubelet?.cgroup)).toMatch(/^HTTP\/1\.1 200/);
+    // It listens there as well, but no probe of its own asks there.
+    expect(await askInPlaintext(addressOf('tcp'), kubelet?.cgroup)).toBe('');
   });
 
   test('are answered while the node tunnel is killed twice and waits ten seconds for its start', async () => {

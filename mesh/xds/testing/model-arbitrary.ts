@@ -242,6 +242,7 @@ export const nodePodArbitrary: fc.Arbitrary<NodePod> = fc.record(
     netns: someText,
     enrolled: fc.boolean(),
     sameNode: fc.constant('proxy' as const),
+    probePorts: fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 1, maxLength: 32 }),
     starting: workloadArbitrary,
   },
   {
