@@ -4,23 +4,20 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import type { Terminal } from '../run-cli.ts';
+import { whileTimePasses } from '../testing/while-time-passes.ts';
 import { check } from './run-check.ts';
 
 const terminal: Terminal = { ask: () => expect.unreachable() };
 
 describe('weft check --wait of a cluster that does not answer', () => {
   let directory: string;
-  let running: boolean;
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), 'weft-check-'));
-    running = true;
   });
   afterEach(() => {
-    running = false;
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** Time goes on by itself while it waits. */
   async function run(output: { readonly terminal?: Terminal }): Promise<{ err: string; passedMs: number }> {
     const kubeconfig = join(directory, 'kubeconfig');
     const config = {
@@ -36,14 +33,8 @@ describe('weft check --wait of a cluster that does not answer', () => {
     let err = '';
     const options = { kubeconfig, namespace: 'weft-system', wait: 5, output: 'text' } as const;
     const printed = { out: () => expect.unreachable(), err: (text: string) => (err += text), ...output };
-    const ended = check(options, printed, clock).catch((error: unknown) => error);
-    void (async () => {
-      while (running) {
-        await new Promise(setImmediate);
-        clock.advance(10);
-      }
-    })();
-    expect(await ended).toMatchObject({ code: 'unreachable' });
+    const work = check(options, printed, clock).catch((error: unknown) => error);
+    expect(await whileTimePasses(clock, work, { stepMs: 10 })).toMatchObject({ code: 'unreachable' });
     return { err, passedMs: clock.now() - began };
   }
 

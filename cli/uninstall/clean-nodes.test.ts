@@ -1,8 +1,9 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { KubeRequest } from '../../controller/kubernetes/kube-client.ts';
 import { KubeError } from '../../controller/kubernetes/kube-error.ts';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import { node, tunnelPod } from '../check/testing/healthy-facts.ts';
+import { whileTimePasses } from '../testing/while-time-passes.ts';
 import { cleanFlag, cleanNodes } from './clean-nodes.ts';
 
 const notReady = { conditions: [{ type: 'Ready', status: 'Unknown' }] };
@@ -60,26 +61,14 @@ function cleaner(name: string, status?: Parameters<typeof tunnelPod>[1]): object
 describe('cleanNodes()', () => {
   let cluster: FakeCluster;
   let clock: ManualClock;
-  let running: boolean;
   beforeEach(() => {
     cluster = new FakeCluster();
     clock = new ManualClock();
-    running = true;
-  });
-  afterEach(() => {
-    running = false;
   });
 
-  /** Time goes on by itself while it waits. */
   async function run(onProgress: (clean: number, all: number) => void = () => {}) {
-    const outcome = cleanNodes({ client: cluster, clock, namespace: 'mesh', onProgress });
-    void (async () => {
-      while (running) {
-        await new Promise(setImmediate);
-        clock.advance(500);
-      }
-    })();
-    return await outcome.finally(() => (running = false));
+    const work = cleanNodes({ client: cluster, clock, namespace: 'mesh', onProgress });
+    return await whileTimePasses(clock, work);
   }
 
   test('replaces the pods of all nodes at once, and waits until the old ones are gone', async () => {

@@ -3,12 +3,13 @@ import type { KubeRequest } from '../../controller/kubernetes/kube-client.ts';
 import type { NodesPage } from '../../mesh/node-report/nodes-page.ts';
 import { ManualClock } from '../../mesh/runtime/clock.ts';
 import { nodeState, page, podCapture } from '../check/testing/healthy-facts.ts';
+import { whileTimePasses } from '../testing/while-time-passes.ts';
 import { letPodsGo } from './let-pods-go.ts';
 
 const held = nodeState('node-1', { pods: [podCapture('web')] });
 const empty = nodeState('node-1');
 
-/** Runs it with a page for each look; the last one stays. Time goes on by itself. */
+/** Runs it with a page for each look; the last one stays. */
 async function run(...pages: (NodesPage | { readonly missing: string })[]) {
   const clock = new ManualClock();
   const patches: unknown[] = [];
@@ -19,16 +20,9 @@ async function run(...pages: (NodesPage | { readonly missing: string })[]) {
       return {} as T;
     },
   };
-  let running = true;
   const readPage = async () => (pages.length > 1 ? pages.shift() : pages[0]) as NodesPage;
-  const ended = letPodsGo({ client, clock, namespace: 'mesh', readPage });
-  void (async () => {
-    while (running) {
-      await new Promise(setImmediate);
-      clock.advance(500);
-    }
-  })();
-  const doubt = await ended.finally(() => (running = false));
+  const work = letPodsGo({ client, clock, namespace: 'mesh', readPage });
+  const doubt = await whileTimePasses(clock, work);
   return { doubt, patches };
 }
 

@@ -3,6 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Cluster } from '../../cluster/cluster.ts';
 import { ClusterError } from '../../cluster/cluster-error.ts';
+import { onNode } from '../on-node.ts';
 
 export interface Footprint {
   readonly descriptors: number;
@@ -49,10 +50,4 @@ export async function footprint(cluster: Cluster, node: string): Promise<Footpri
     mapEntries: Object.fromEntries(entries.filter(([map]) => !forgetful.test(map))),
     memory: value('memory'),
   };
-}
-
-async function onNode(cluster: Cluster, node: string, argv: readonly string[]): Promise<string> {
-  const { status, stdout, stderr } = await cluster.execOnNode(node, argv);
-  if (status !== 0) throw new ClusterError('command', `Could not look at node ${node}: ${stderr.trim()}`);
-  return stdout;
 }

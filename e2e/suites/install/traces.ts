@@ -5,7 +5,7 @@ import { discoverAll, listObjects, nameOf } from '../../../cli/uninstall/kube-ob
 import { KubeClient } from '../../../controller/kubernetes/kube-client.ts';
 import { systemClock } from '../../../mesh/runtime/clock.ts';
 import type { Cluster } from '../../cluster/cluster.ts';
-import { ClusterError } from '../../cluster/cluster-error.ts';
+import { onNode } from '../on-node.ts';
 
 export interface NodeTraces {
   /** Pinned objects, files of the mesh, CNI plugins with their checksums, and Unix sockets of the mesh. */
@@ -53,10 +53,4 @@ export async function objectNames({ kubeconfig }: Cluster): Promise<readonly str
   } finally {
     client.close();
   }
-}
-
-async function onNode(cluster: Cluster, node: string, argv: readonly string[]): Promise<string> {
-  const { status, stdout, stderr } = await cluster.execOnNode(node, argv);
-  if (status !== 0) throw new ClusterError('command', `Could not look at node ${node}: ${stderr.trim()}`);
-  return stdout;
 }
