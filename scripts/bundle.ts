@@ -73,7 +73,7 @@ const asciiOutput: Plugin = {
   name: 'ascii-output',
   generateBundle(_options, output) {
     for (const chunk of Object.values(output))
-      if (chunk.type === 'chunk') chunk.code = chunk.code.replaceAll(/[^\x00-\x7f]/g, escaped);
+      if (chunk.type === 'chunk') chunk.code = chunk.code.replaceAll(/[\u0080-\uffff]/g, escaped);
   },
 };
 

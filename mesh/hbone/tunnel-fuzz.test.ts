@@ -2,7 +2,7 @@
 // for afterwards. For longer runs see fuzz-run.ts.
 
 import { it, vi } from 'vitest';
-import { CallCounts } from '../io/testing/call-counts.ts';
+import type { CallCounts } from '../io/testing/call-counts.ts';
 import { fuzz, fuzzTimeoutMs } from '../io/testing/fuzz-run.ts';
 import { openDescriptors } from '../io/testing/leaks.ts';
 import { pump, pumpUntil } from '../io/testing/pump.ts';

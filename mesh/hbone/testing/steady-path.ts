@@ -67,15 +67,17 @@ export async function openSteadyPath<C extends Application, S extends Applicatio
 }
 
 /** Round trips of 64 bytes, one after the other. */
-export function roundTrips({ client, server, run }: SteadyPath<PingPong, PingPong>, rounds: number): void {
+export function roundTrips(path: SteadyPath<PingPong, PingPong>, rounds: number): void {
+  const { client, server } = path;
   server.left = rounds + 1;
   client.start(rounds);
-  run(() => client.left === 0, rounds * 20);
+  path.run(() => client.left === 0, rounds * 20);
 }
 
 /** One way, as fast as it goes. */
-export function transfer({ client, server, run }: SteadyPath<Source, Sink>, bytes: number): void {
+export function transfer(path: SteadyPath<Source, Sink>, bytes: number): void {
+  const { client, server } = path;
   const goal = server.received + bytes;
   client.start(bytes);
-  run(() => server.received === goal, bytes / 500);
+  path.run(() => server.received === goal, bytes / 500);
 }
