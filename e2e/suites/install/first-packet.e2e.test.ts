@@ -11,6 +11,8 @@ const cluster = sessionCluster();
 const { kubectl } = cluster;
 const ambient = { 'weft.dev/mode': 'ambient' };
 const tunnel = 'daemonset/weft-ztunnel';
+const node = cluster.nodes[0] ?? '';
+const idle = ['/bin/sleep', '86400'];
 
 const strict = {
   apiVersion: 'weft.dev/v1alpha1',
@@ -19,39 +21,52 @@ const strict = {
   spec: { mtls: { mode: 'STRICT' } },
 };
 
+const byAddress = (address: string): readonly string[] => [
+  '/bin/wget',
+  '-q',
+  '-O',
+  '/dev/null',
+  `http://${address}/`,
+];
+const byName = [
+  ...['/usr/local/bin/node', '--eval'],
+  'fetch("http://web.guarded/").then(({ ok }) => process.exit(ok ? 0 : 1))',
+];
+
+interface Job {
+  readonly name: string;
+  readonly namespace: string;
+  readonly pods: number;
+  /** Of the init container, then of the main one. */
+  readonly commands: readonly [readonly string[], readonly string[]];
+}
+
 /** Ends well only if each container's first connection, made at once and once, was answered. */
-function firstCalls(name: string, address: string, pods: number): object {
-  const container = (step: string, host: string) => ({
-    name: step,
-    image: appImage,
-    command: ['/bin/wget', '-q', '-O', '/dev/null', '-T', '10', `http://${host}/`],
-  });
+function job({ name, namespace, pods, commands }: Job): object {
+  const [init, main] = commands.map((command, i) => ({ name: `step-${i}`, image: appImage, command }));
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
-    metadata: { name, namespace: 'first' },
+    metadata: { name, namespace },
     spec: {
       parallelism: pods,
       completions: pods,
       backoffLimit: 0,
-      template: {
-        spec: {
-          restartPolicy: 'Never',
-          initContainers: [container('by-address', address)],
-          containers: [container('by-name', 'web.guarded')],
-        },
-      },
+      template: { spec: { restartPolicy: 'Never', initContainers: [init], containers: [main] } },
     },
   };
 }
 
-function pod(name: string, namespace: string): object {
-  const container = { name: 'idle', image: appImage, command: ['/bin/sleep', '86400'] };
+function pod(name: string, namespace: string, command: readonly string[]): object {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, namespace },
-    spec: { nodeName: cluster.nodes[0], terminationGracePeriodSeconds: 0, containers: [container] },
+    spec: {
+      nodeName: node,
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: 'main', image: appImage, command }],
+    },
   };
 }
 
@@ -69,12 +84,23 @@ async function placeTunnels(selector: Readonly<Record<string, string | null>>): 
   await kubectl.ok(['patch', tunnel, '-n', meshNamespace, '--type=merge', '-p', JSON.stringify(patch)]);
 }
 
+/** Ends the process that holds the pod's namespaces; the kubelet makes new ones for the same pod. */
+async function endSandbox(namespace: string, name: string): Promise<void> {
+  const uid = await kubectl.ok(['get', 'pod', name, '-n', namespace, '-o', 'jsonpath={.metadata.uid}']);
+  const isOfPod = `grep -qsE '${uid.replaceAll('-', '[-_]')}' $p/cgroup`;
+  const script = `for p in /proc/[0-9]*; do ${isOfPod} && grep -qs pause $p/comm && kill -9 \${p#/proc/}; done; true`;
+  await cluster.execOnNode(node, ['bash', '-c', script]);
+}
+
 describe('from the first packet', () => {
   const guarded = appNamespace(cluster, 'guarded');
+  let address: string;
 
   beforeAll(async () => {
     await installMesh(cluster, '--ha');
     await guarded.create({ labels: ambient });
+    const jsonpath = ['-o', 'jsonpath={.spec.clusterIP}'];
+    address = await kubectl.ok(['get', 'service', 'web', '-n', 'guarded', ...jsonpath]);
     await apply(strict, namespace('first', ambient), namespace('unlabelled', {}));
   });
   afterAll(async () => {
@@ -83,24 +109,18 @@ describe('from the first packet', () => {
   });
 
   test('the first connection of every container of a Job is in the mesh, init containers too', async () => {
-    const address = await kubectl.ok([
-      'get',
-      'service',
-      'web',
-      '-n',
-      'guarded',
-      '-o',
-      'jsonpath={.spec.clusterIP}',
-    ]);
+    const wget = byAddress(address);
     // Plaintext is refused there: this is what tells captured pods from others.
-    await apply({
-      ...firstCalls('outside', address, 1),
-      metadata: { name: 'outside', namespace: 'unlabelled' },
-    });
-    await apply(firstCalls('one', address, 1), firstCalls('many', address, 20));
-    for (const job of ['one', 'many'])
-      await kubectl.ok(['wait', '-n', 'first', `job/${job}`, '--for=condition=Complete', '--timeout=120s']);
-    await kubectl.ok(['wait', '-n', 'unlabelled', 'job/outside', '--for=condition=Failed', '--timeout=60s']);
+    await apply(
+      job({ name: 'outside', namespace: 'unlabelled', pods: 1, commands: [wget, wget] }),
+      job({ name: 'one', namespace: 'first', pods: 1, commands: [wget, byName] }),
+      job({ name: 'many', namespace: 'first', pods: 20, commands: [wget, wget] }),
+    );
+    const ends = async (name: string, condition: string) =>
+      await kubectl.ok(['wait', ...name.split(' '), `--for=condition=${condition}`, '--timeout=90s']);
+    await ends('-n first job/one', 'Complete');
+    await ends('-n first job/many', 'Complete');
+    await ends('-n unlabelled job/outside', 'Failed');
   });
 
   test('without a node tunnel a labelled pod waits and says why, an unlabelled one starts', async () => {
@@ -113,7 +133,7 @@ describe('from the first packet', () => {
       ...['wait', '-n', meshNamespace, 'pod', '-l', 'app.kubernetes.io/name=weft-ztunnel'],
       ...['--for=delete', '--timeout=90s'],
     ]);
-    await apply(pod('late', 'first'), pod('late', 'unlabelled'));
+    await apply(pod('late', 'first', idle), pod('late', 'unlabelled', idle));
     await kubectl.ok(['wait', '-n', 'unlabelled', 'pod/late', '--for=condition=Ready', '--timeout=60s']);
     const reasons = async () =>
       await kubectl.ok([
@@ -129,8 +149,29 @@ describe('from the first packet', () => {
     await kubectl.ok(['wait', '-n', 'first', 'pod/late', '--for=condition=Ready', '--timeout=120s']);
   }, 300_000);
 
+  test('a pod is captured anew with each new sandbox, also after a reboot of its node', async () => {
+    const call = `${byAddress(address).join(' ')} && echo reached || echo refused; exec sleep 86400`;
+    await apply(pod('again', 'first', ['/bin/sh', '-c', call]));
+    const runs = async (restarts: number) => {
+      const status = ['get', 'pod', 'again', '-n', 'first', '-o', 'jsonpath={.status.containerStatuses[0]}'];
+      const { restartCount, ready } = JSON.parse(await kubectl.ok(status)) as {
+        restartCount: number;
+        ready: boolean;
+      };
+      expect({ restartCount, ready }).toEqual({ restartCount: restarts, ready: true });
+      expect(await kubectl.ok(['logs', 'again', '-n', 'first'])).toBe('reached\n');
+    };
+    await vi.waitFor(() => runs(0), { timeout: 60_000, interval: 500 });
+    await endSandbox('first', 'again');
+    await vi.waitFor(() => runs(1), { timeout: 60_000, interval: 500 });
+    await cluster.killNode(node);
+    await kubectl.ok(['wait', '--for=condition=Ready=Unknown', `node/${node}`, '--timeout=90s']);
+    await cluster.restartNode(node);
+    await vi.waitFor(() => runs(2), { timeout: 120_000, interval: 500 });
+    await meshRunning(kubectl);
+  }, 300_000);
+
   test('what another CNI rewrites is chained again, and what it wrote stays', async () => {
-    const node = cluster.nodes[0] ?? '';
     const onNode = async (script: string, input = '') =>
       (await cluster.execOnNode(node, ['sh', '-c', script], { input })).stdout;
     const file = (await onNode('ls /etc/cni/net.d/*.conflist')).trim();
