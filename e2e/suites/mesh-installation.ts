@@ -23,12 +23,15 @@ export async function installationManifest(...options: readonly string[]): Promi
 /** On the mesh's namespace: what of it was applied last. A namespace that is made anew has none. */
 const appliedAnnotation = 'weft.test/applied';
 
+/** Of the installation that all suites share. To change replicas back and forth would take minutes of each run. */
+const sharedOptions = ['--ha'] as const;
+
 /**
  * Resolves when the mesh runs. All suites share one installation, so it is quick where it runs already; whoever changes it
  * brings it back. Idempotent, also with other options.
  */
 export async function installMesh({ kubectl }: Cluster, ...options: readonly string[]): Promise<void> {
-  const manifest = await installationManifest(...options);
+  const manifest = await installationManifest(...(options.length === 0 ? sharedOptions : options));
   const digest = createHash('sha256').update(manifest).digest('hex');
   const read = ['get', 'namespace', meshNamespace, '--ignore-not-found', '-o', 'jsonpath={.metadata}'];
   if (!(await kubectl.ok(read)).includes(digest)) await kubectl.apply(manifest);

@@ -36,7 +36,7 @@ const deployment = {
 
 describe('a hundred pods that come and go', () => {
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await kubectl.ok(['wait', '--for=delete', `namespace/${namespace}`, '--timeout=60s']);
     const labels = { 'weft.dev/mode': 'ambient' };
     const object = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } };

@@ -41,7 +41,7 @@ describe('ways into a captured namespace', () => {
   let addresses: ReadonlyMap<string, string>;
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await Promise.all([inside.create({ labels: { 'weft.dev/mode': 'ambient' } }), outside.create()]);
     const objects = [outsideService, ...nodes.map(hostPortPod)];
     await kubectl.apply(objects.map((object) => JSON.stringify(object)).join('\n---\n'));

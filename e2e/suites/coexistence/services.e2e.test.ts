@@ -52,7 +52,7 @@ describe('in a captured namespace', () => {
   let pods: readonly { readonly name: string; readonly address: string }[];
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create({ labels: { 'weft.dev/mode': 'ambient' } });
     const objects = [statefulSet, headless, sticky];
     await kubectl.apply(objects.map((object) => JSON.stringify(object)).join('\n---\n'));

@@ -17,7 +17,7 @@ describe('a mesh that is left alone', () => {
   const app = appNamespace(cluster, namespace);
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create({ labels: { 'weft.dev/mode': 'ambient' } });
     await untilCaptured(cluster, app);
     for (const node of nodes)

@@ -19,7 +19,7 @@ describe('when a node dies', () => {
   let survivor: string;
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create({ labels: { 'weft.dev/mode': 'ambient' } });
     await untilCaptured(cluster, app);
     // Names are resolved by a pod of the cluster, of which there is one.

@@ -56,7 +56,7 @@ describe('the capture of pods, as the cluster is told of it', () => {
   let isAway = false;
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create();
   });
   afterAll(async () => {

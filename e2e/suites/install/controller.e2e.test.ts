@@ -24,7 +24,7 @@ const policy = {
 };
 
 describe('the controller in a cluster', () => {
-  beforeAll(async () => await installMesh(cluster, '--ha'));
+  beforeAll(async () => await installMesh(cluster));
 
   test('runs from its image with two replicas on different nodes', async () => {
     const selector = 'app.kubernetes.io/name=weft-controller';

@@ -12,7 +12,7 @@ describe('the node tunnel in a cluster', () => {
   const outside = appNamespace(cluster, 'outside');
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await Promise.all([inside.create(), outside.create()]);
   });
   afterAll(async () => {

@@ -115,7 +115,7 @@ describe('probes of the kubelet', () => {
 
   beforeAll(async () => {
     await installGatewayApi(cluster);
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     // A pod has the waypoint of a Service that it is behind.
     const service = appService({ name: 'web', namespace }, { selector: { probed: 'yes' } });
     const items = [space, strict, service, ...kinds.map(deployment)];

@@ -35,7 +35,7 @@ describe('a waypoint in a cluster', () => {
 
   beforeAll(async () => {
     await installGatewayApi(cluster);
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create({ labels: { 'weft.dev/mode': 'ambient' } });
     const captured = async () => expect(await capturedPods(cluster, namespace)).toEqual(await app.podNames());
     await vi.waitFor(captured, { timeout: 20_000, interval: 200 });

@@ -21,7 +21,7 @@ describe('under 200 requests a second', () => {
   const target = { host: 'web.steady', port: 80, perSecond };
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create();
   });
   afterAll(async () => await app.remove());

@@ -27,7 +27,7 @@ describe('on the wire', () => {
   const app = appNamespace(cluster, namespace);
 
   beforeAll(async () => {
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await app.create();
   });
   afterAll(async () => await app.remove());

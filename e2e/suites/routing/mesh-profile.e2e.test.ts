@@ -21,7 +21,7 @@ describe('the mesh profile of the Gateway API on real nodes', () => {
 
   beforeAll(async () => {
     await installGatewayApi(cluster);
-    await installMesh(cluster, '--ha');
+    await installMesh(cluster);
     await world.create();
     const all = features(await world.addresses());
     byName = new Map(all.map((feature) => [feature.name, feature]));
