@@ -225,7 +225,7 @@ test('publishing a whole model again tells only what is different', async () => 
 });
 
 test('a stream that grew old is ended, and the node comes back with its token', async () => {
-  const server = await controller({ maxConnectionAgeMs: 50 });
+  const server = await controller({ maxConnectionAgeMs: 1_000 });
   const client = node(server);
   await client.until(() => client.synced > 0);
   await client.until(() => client.state === 'disconnected');
