@@ -72,7 +72,9 @@ export function appNamespace({ kubectl, nodes }: Cluster, name: string): AppName
       await kubectl.ok(['wait', '-n', name, '--for=condition=Ready', 'pod', '--all', '--timeout=60s']);
     },
     label: async (label) => void (await kubectl.ok(['label', 'namespace', name, '--overwrite', label])),
-    remove: async () => void (await kubectl.ok(['delete', 'namespace', name, '--wait=false'])),
+    async remove() {
+      await kubectl.ok(['delete', 'namespace', name, '--ignore-not-found', '--wait=false']);
+    },
     agent,
     outcomes,
     async callFrom(node, url, count = 1) {

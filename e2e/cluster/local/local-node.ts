@@ -102,7 +102,9 @@ export class LocalNode {
   async killService(service: NodeService): Promise<void> {
     const pid = readFileSync(join(this.directory, 'pids', service), 'utf8').trim();
     const { status, stderr } = await this.exec(['kill', '-KILL', pid]);
-    if (status !== 0) throw new ClusterError('command', `Could not kill ${service}: ${stderr.trim()}`);
+    const endedByItself = stderr.includes('No such process');
+    if (status !== 0 && !endedByItself)
+      throw new ClusterError('command', `Could not kill ${service}: ${stderr.trim()}`);
     const file = join(this.directory, 'pids', service);
     const deadline = performance.now() + 30_000;
     while (readFileSync(file, 'utf8').trim() === pid) {
