@@ -32,6 +32,8 @@ describe('an installation', () => {
   beforeAll(async () => {
     // What earlier suites installed.
     expect(await weft(cluster, 'uninstall', '--yes', '--crds', '--labels')).toMatchObject({ status: 0 });
+    // Theirs, as Gateways and routes are: without the kinds of Gateway API there is none.
+    await kubectl.run(['delete', 'gatewayclass', 'weft-waypoint', '--ignore-not-found']);
     await app.create();
     pods = await app.podNames();
     before = await look();
