@@ -84,6 +84,7 @@ describe('a client in a tunnel', () => {
     for (const socket of [one, two]) socket.on('error', () => {});
     await rig.when('the refusal', () => rig.refusals.length === 1);
     expect(rig.refusals[0]).toMatchObject({ status: 503 });
+    await rig.when('the client to hear of it', () => side.failures.length > 0);
     expect(side.failures[0]).toMatch(/as many connections as it takes/);
     one.destroy();
     two.destroy();
