@@ -72,6 +72,7 @@ describe('a client in a tunnel', () => {
     await using _rig = rig;
     const socket = side.connect('10.96.0.1:81');
     await rig.until('the refusal', new Promise((resolve) => socket.once('close', resolve)));
+    await rig.when('the client to hear of it', () => side.failures.length > 0);
     expect(side.failures[0]).toMatch(/status 404.*has no port 81/);
     expect(rig.refusals[0]).toMatchObject({ status: 404, authority: '10.96.0.1:81', spiffeId: webId });
   });
