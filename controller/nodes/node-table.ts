@@ -63,8 +63,8 @@ export interface NodeTableOptions {
 export class NodeTable {
   readonly #options: NodeTableOptions;
   readonly #nodes = new Map<string, Node>();
-  /** Monotonic ms since which nodes could have reported here; undefined while they can not. */
-  #since: number | undefined;
+  /** Nodes report here: `waiting` for those that have not done so yet, or for long enough (`settled`). */
+  #phase: 'following' | 'waiting' | 'settled' = 'following';
   #grace: Timer | undefined;
 
   constructor(options: NodeTableOptions) {
@@ -77,12 +77,17 @@ export class NodeTable {
     this.#grace?.cancel();
     for (const { patience } of this.#nodes.values()) patience?.cancel();
     this.#nodes.clear();
-    this.#since = leading ? clock.monotonic() : undefined;
-    if (leading) this.#grace = clock.after(silentAfterMs, () => onChange(undefined), { unref: true });
+    this.#phase = leading ? 'waiting' : 'following';
+    if (!leading) return;
+    const settle = (): void => {
+      this.#phase = 'settled';
+      onChange(undefined);
+    };
+    this.#grace = clock.after(silentAfterMs, settle, { unref: true });
   }
 
   get leading(): boolean {
-    return this.#since !== undefined;
+    return this.#phase !== 'following';
   }
 
   /** @param node as its token says */
@@ -108,7 +113,7 @@ export class NodeTable {
   captureOf(node: string, uid: WorkloadUid): CaptureAnswer {
     const entry = this.#nodes.get(node);
     if (entry === undefined || entry.told.size === 0)
-      return { kind: this.#isOverdue() ? 'silent' : 'awaited' };
+      return { kind: this.#phase === 'settled' ? 'silent' : 'awaited' };
     if (entry.silent) return { kind: 'silent' };
     const capture = best([...entry.told], uid);
     return capture === undefined ? { kind: 'untold' } : { kind: 'told', capture };
@@ -176,10 +181,6 @@ export class NodeTable {
   #fellSilent(entry: Node): void {
     entry.silent = true;
     this.#options.onChange(entry.name);
-  }
-
-  #isOverdue(): boolean {
-    return this.#since !== undefined && this.#options.clock.monotonic() - this.#since >= silentAfterMs;
   }
 }
 

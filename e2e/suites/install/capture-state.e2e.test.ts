@@ -60,8 +60,8 @@ describe('the capture of pods, as the cluster is told of it', () => {
     await app.create();
   });
   afterAll(async () => {
-    await signalNodeTunnel(cluster, node, 'CONT');
     if (isAway) await cluster.restartNode(node);
+    else await signalNodeTunnel(cluster, node, 'CONT');
     await meshRunning(kubectl);
     await app.remove();
   }, 180_000);
