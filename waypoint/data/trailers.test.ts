@@ -3,32 +3,13 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { connect } from 'node:http2';
 import { describe, expect, it } from 'vitest';
-import { requestAuthenticationKey } from '../../mesh/model/key.ts';
-import { gateway, PlaneRig } from '../testing/plane-rig.ts';
+import { PlaneRig } from '../testing/plane-rig.ts';
+import { keylessAuthentication } from '../testing/token-rules.ts';
 
 describe('trailers of a request', () => {
   it('bring nothing that only a head may say, and no header of a claim', async () => {
     await using rig = new PlaneRig();
-    rig.apply({
-      requestAuthentications: [
-        {
-          key: requestAuthenticationKey('shop', 'tokens'),
-          namespace: 'shop',
-          targets: [{ kind: 'gateway', gateway }],
-          rules: [
-            {
-              issuer: 'https://issuer.test',
-              audiences: [],
-              keys: { kind: 'inline', jwks: '{"keys":[]}' },
-              locations: [{ kind: 'header', name: 'authorization', prefix: 'Bearer ' }],
-              claimHeaders: [{ claim: 'sub', header: 'x-user' }],
-              forward: false,
-              payloadHeader: undefined,
-            },
-          ],
-        },
-      ],
-    });
+    rig.apply({ requestAuthentications: [keylessAuthentication] });
     const seen: IncomingMessage['trailers'][] = [];
     const target = await rig.serve(
       createServer((incoming, outgoing) => {
