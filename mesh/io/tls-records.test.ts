@@ -2,14 +2,13 @@
 // instead of asking after each record.
 
 import koffi from 'koffi';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { seeded } from '../runtime/testing/seeded.ts';
-import { Reactor } from './reactor.ts';
 import { HEAD_ROOM, Slab } from './slab.ts';
 import { TestAuthority } from './testing/authority.ts';
-import { openDescriptors } from './testing/leaks.ts';
 import { pump } from './testing/pump.ts';
 import { dialTls, serveTls, type TlsPeer } from './testing/tls-peer.ts';
+import { tlsWorld } from './testing/tls-world.ts';
 import { TlsContext } from './tls-context.ts';
 
 const padTo = koffi.load(null).func('int SSL_CTX_set_block_padding(uintptr_t ctx, size_t block)') as (
@@ -17,25 +16,7 @@ const padTo = koffi.load(null).func('int SSL_CTX_set_block_padding(uintptr_t ctx
   block: number,
 ) => number;
 
-let reactor: Reactor;
-let before: number;
-let contexts: TlsContext[];
-
-beforeEach(() => {
-  before = openDescriptors();
-  contexts = [];
-  reactor = new Reactor({
-    onError: (error) => {
-      throw error;
-    },
-  });
-});
-
-afterEach(() => {
-  for (const context of contexts) context[Symbol.dispose]();
-  reactor[Symbol.dispose]();
-  expect(openDescriptors()).toBe(before);
-});
+const world = tlsWorld();
 
 /** A client whose records are padded to multiples of `block` bytes (RFC 8446 section 5.4), and its server. */
 async function paddedPair(block: number): Promise<[TlsPeer, TlsPeer]> {
@@ -43,11 +24,11 @@ async function paddedPair(block: number): Promise<[TlsPeer, TlsPeer]> {
   const credentials = await authority.issue({ uris: ['spiffe://cluster.local/ns/a/sa/b'] });
   const serverContext = new TlsContext('server', credentials);
   const clientContext = new TlsContext('client', credentials);
-  contexts.push(serverContext, clientContext);
+  world.contexts.push(serverContext, clientContext);
   expect(padTo(clientContext.pointer, block)).toBe(1);
-  const server = serveTls(reactor, () => serverContext);
-  const dialled = dialTls(reactor, server.port, clientContext);
-  await pump(reactor, 'up', () => dialled[0]?.state === 'up' && server.peers[0]?.state === 'up');
+  const server = serveTls(world.reactor, () => serverContext);
+  const dialled = dialTls(world.reactor, server.port, clientContext);
+  await pump(world.reactor, 'up', () => dialled[0]?.state === 'up' && server.peers[0]?.state === 'up');
   server.close();
   return [dialled[0] as TlsPeer, server.peers[0] as TlsPeer];
 }
@@ -66,9 +47,9 @@ describe('a TLS connection whose peer pads its records', () => {
         wanted += length;
       }
       client.connection.flush();
-      await pump(reactor, `message ${round}`, () => got === wanted);
+      await pump(world.reactor, `message ${round}`, () => got === wanted);
     }
     client.connection.end();
-    await pump(reactor, 'the end', () => client.ends + server.ends === 2);
+    await pump(world.reactor, 'the end', () => client.ends + server.ends === 2);
   });
 });

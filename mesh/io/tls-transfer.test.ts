@@ -1,49 +1,30 @@
 // Bulk over our TLS connections: order and content under random sizes, and a peer that does not read.
 
 import { createHash, type Hash, randomFillSync } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { seeded } from '../runtime/testing/seeded.ts';
-import { Reactor } from './reactor.ts';
 import { Slab } from './slab.ts';
 import { TestAuthority } from './testing/authority.ts';
-import { openDescriptors } from './testing/leaks.ts';
 import { pump } from './testing/pump.ts';
 import { dialTls, serveTls, type TlsPeer } from './testing/tls-peer.ts';
+import { tlsWorld } from './testing/tls-world.ts';
 import { TlsContext } from './tls-context.ts';
 
 const megabyte = 1024 * 1024;
 const source = new Slab(megabyte);
 randomFillSync(source.bytes);
 
-let reactor: Reactor;
-let before: number;
-let contexts: TlsContext[];
-
-beforeEach(() => {
-  before = openDescriptors();
-  contexts = [];
-  reactor = new Reactor({
-    onError: (error) => {
-      throw error;
-    },
-  });
-});
-
-afterEach(() => {
-  for (const context of contexts) context[Symbol.dispose]();
-  reactor[Symbol.dispose]();
-  expect(openDescriptors()).toBe(before);
-});
+const world = tlsWorld();
 
 async function pair(): Promise<[TlsPeer, TlsPeer]> {
   const authority = await TestAuthority.create();
   const credentials = await authority.issue({ uris: ['spiffe://cluster.local/ns/a/sa/b'] });
   const serverContext = new TlsContext('server', credentials);
   const clientContext = new TlsContext('client', credentials);
-  contexts.push(serverContext, clientContext);
-  const server = serveTls(reactor, () => serverContext);
-  const dialled = dialTls(reactor, server.port, clientContext);
-  await pump(reactor, 'up', () => dialled[0]?.state === 'up' && server.peers[0]?.state === 'up');
+  world.contexts.push(serverContext, clientContext);
+  const server = serveTls(world.reactor, () => serverContext);
+  const dialled = dialTls(world.reactor, server.port, clientContext);
+  await pump(world.reactor, 'up', () => dialled[0]?.state === 'up' && server.peers[0]?.state === 'up');
   server.close();
   return [dialled[0] as TlsPeer, server.peers[0] as TlsPeer];
 }
@@ -102,24 +83,29 @@ describe('a TLS connection', () => {
     const down = new Writer(server, total, seeded(2));
     up.go();
     down.go();
-    await pump(reactor, 'all bytes', () => atServer.bytes === total && atClient.bytes === total, 25_000);
+    await pump(
+      world.reactor,
+      'all bytes',
+      () => atServer.bytes === total && atClient.bytes === total,
+      25_000,
+    );
     expect(atServer.hash.digest('hex')).toBe(up.hash.digest('hex'));
     expect(atClient.hash.digest('hex')).toBe(down.hash.digest('hex'));
     client.connection.end();
-    await pump(reactor, 'the end', () => client.ends + server.ends === 2);
+    await pump(world.reactor, 'the end', () => client.ends + server.ends === 2);
     expect([client.error, server.error]).toEqual([undefined, undefined]);
   });
 
   it('has no room while its peer does not read, takes nothing more, and recovers', async () => {
     const [client, server] = await pair();
     // Off the loop: nobody reads.
-    reactor.unregister(server.connection.fd);
+    world.reactor.unregister(server.connection.fd);
     const total = 20 * megabyte;
     const writer = new Writer(client, total, seeded(3));
     writer.go();
     let quiet = 0;
     let last = -1;
-    await pump(reactor, 'everything full', () => {
+    await pump(world.reactor, 'everything full', () => {
       quiet = writer.left === last ? quiet + 1 : 0;
       last = writer.left;
       return quiet > 50;
@@ -127,22 +113,22 @@ describe('a TLS connection', () => {
     expect(writer.left).toBeGreaterThan(0);
     expect(client.connection.room()).toBe(0);
     const got = receive(server);
-    reactor.register(server.connection.fd, server.connection);
-    await pump(reactor, 'the rest', () => got.bytes === total);
+    world.reactor.register(server.connection.fd, server.connection);
+    await pump(world.reactor, 'the rest', () => got.bytes === total);
     expect(got.hash.digest('hex')).toBe(writer.hash.digest('hex'));
     expect(client.writable).toBeGreaterThan(0);
     expect(client.connection.room()).toBeGreaterThan(100_000);
     client.connection.destroy();
-    await pump(reactor, 'the end', () => client.ends + server.ends === 2);
+    await pump(world.reactor, 'the end', () => client.ends + server.ends === 2);
   });
 
   it('ends within its deadline although the peer never reads', async () => {
     const [client, server] = await pair();
-    reactor.unregister(server.connection.fd);
+    world.reactor.unregister(server.connection.fd);
     const writer = new Writer(client, 20 * megabyte, seeded(4));
     writer.go();
     client.connection.end();
-    await pump(reactor, 'the end of the client', () => client.ends === 1);
+    await pump(world.reactor, 'the end of the client', () => client.ends === 1);
     expect(client.error).toBeUndefined();
     server.connection.destroy();
   });
